@@ -1,0 +1,3 @@
+//! imagectl: the command line.
+
+fn main() {}

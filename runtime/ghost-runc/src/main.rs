@@ -1,0 +1,3 @@
+//! ghost-runc: the command line.
+
+fn main() {}
