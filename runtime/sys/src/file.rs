@@ -1,0 +1,67 @@
+//! Files beyond what `nix` has: statx attributes, raw directory handles, the network's loopback.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use crate::{Result, check};
+
+/// The file can't be changed, not even by root (`chattr +i`).
+pub const ATTR_IMMUTABLE: u64 = libc::STATX_ATTR_IMMUTABLE as u64;
+/// The file is protected by fs-verity.
+pub const ATTR_VERITY: u64 = libc::STATX_ATTR_VERITY as u64;
+
+/// statx(2): the `STATX_ATTR_*` bits of the file at `path`.
+pub fn attributes(path: &CStr) -> Result<u64> {
+    // SAFETY: the kernel fills the zeroed buffer; the string lives across the call.
+    unsafe {
+        let mut buf: libc::statx = std::mem::zeroed();
+        check(libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, 0, &mut buf).into())?;
+        Ok(buf.stx_attributes)
+    }
+}
+
+/// memfd_create(2) of a file that can be sealed and, unlike most, executed.
+pub fn sealable_memfd(name: &CStr) -> Result<OwnedFd> {
+    const MFD_EXEC: u32 = 0x10;
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: a terminated string that lives across the call; the descriptor is new and ours.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags | MFD_EXEC))
+            // MFD_EXEC is Linux 6.3; before, it is the default.
+            .or_else(|_| check(libc::syscall(libc::SYS_memfd_create, name.as_ptr(), flags)))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// Brings the `lo` interface of the current network namespace up (netdevice(7)).
+pub fn loopback_up() -> Result<()> {
+    // SAFETY: the request is plain data, zeroed and filled here; the socket is new and ours.
+    unsafe {
+        let fd =
+            check(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0).into())?;
+        let socket = OwnedFd::from_raw_fd(fd as i32);
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l' as libc::c_char;
+        request.ifr_name[1] = b'o' as libc::c_char;
+        request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &request).into()).map(drop)
+    }
+}
+
+/// dup2(2) of `fd` onto one of the three standard descriptors.
+pub fn dup_onto(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
+    // SAFETY: the standard descriptors are not owned by any OwnedFd.
+    check(unsafe { libc::dup2(fd.as_raw_fd(), target) }.into()).map(drop)
+}
+
+/// Whether the caller of the program passed on this descriptor number.
+pub fn is_open(fd: i32) -> bool {
+    // SAFETY: asks for flags only.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Clears close-on-exec of a descriptor number that the caller passed on.
+pub fn keep_on_exec(fd: i32) -> Result<()> {
+    // SAFETY: sets flags only.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into()).map(drop)
+}

@@ -1,0 +1,199 @@
+//! Making, finding, signalling and ending processes; namespaces.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use crate::{Errno, Result, check};
+
+/// `CLONE_NEWTIME` of unshare(2), setns(2) and clone3(2) (Linux 5.6).
+pub const CLONE_NEWTIME: u64 = 0x80;
+
+/// Wider than the type libc gives it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// What a new process gets, see clone3(2).
+#[derive(Debug, Default)]
+pub struct CloneArgs<'a> {
+    /// `CLONE_NEW*` and `CLONE_PARENT`.
+    pub flags: u64,
+    /// The v2 cgroup the child is born in (`CLONE_INTO_CGROUP`, Linux 5.7).
+    pub cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// Which side of a clone3 the caller finds itself on.
+#[derive(Debug)]
+pub enum Cloned {
+    /// The caller: the child's pid in the caller's pid namespace, and a pidfd for it.
+    Parent {
+        /// The child's process ID.
+        pid: i32,
+        /// Refers to the child whatever happens to its pid.
+        pidfd: OwnedFd,
+    },
+    /// The new process, which runs on a copy of the caller's memory.
+    Child,
+}
+
+/// clone3(2) with `CLONE_PIDFD` and SIGCHLD, as fork(2) does it: the child has a copy of the memory.
+///
+/// The process must have one thread: a lock held by another would stay locked in the child.
+pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
+    let mut pidfd: libc::c_int = -1;
+    let mut raw = libc::clone_args {
+        flags: args.flags | libc::CLONE_PIDFD as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        // A CLONE_PARENT child takes over its sibling's signal; the kernel wants 0 here.
+        exit_signal: if args.flags & libc::CLONE_PARENT as u64 == 0 {
+            libc::SIGCHLD as u64
+        } else {
+            0
+        },
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    if let Some(cgroup) = args.cgroup {
+        raw.flags |= CLONE_INTO_CGROUP;
+        raw.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: no CLONE_VM, so the child works on its own copy of the memory and the same stack;
+    // `raw` and `pidfd` live across the call.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut raw, size_of_val(&raw)) })?;
+    if pid == 0 {
+        return Ok(Cloned::Child);
+    }
+    // SAFETY: the kernel has just put a new descriptor there, which nobody else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned::Parent { pid: pid as i32, pidfd })
+}
+
+/// setns(2): `fd` is a namespace, or a pidfd of which `flags` names the namespaces to join.
+pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::setns(fd.as_raw_fd(), flags as libc::c_int) }.into()).map(drop)
+}
+
+/// unshare(2).
+pub fn unshare(flags: u64) -> Result<()> {
+    // SAFETY: plain integers; the caller's memory stays as it is (CLONE_VM is implied).
+    check(unsafe { libc::unshare(flags as libc::c_int) }.into()).map(drop)
+}
+
+/// pidfd_open(2), Linux 5.3.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor is new and ours.
+    unsafe {
+        let fd = check(libc::syscall(libc::SYS_pidfd_open, pid, 0))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// pidfd_send_signal(2), Linux 5.1. Signal 0 asks whether the process is there.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+    // SAFETY: a null siginfo means the same as kill(2).
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    })
+    .map(drop)
+}
+
+/// execveat(2) with `AT_EMPTY_PATH`: runs the file behind `fd`. Returns only on failure.
+pub fn fexecve(fd: BorrowedFd<'_>, args: &[&CStr], env: &[&CStr]) -> Errno {
+    let args = pointers(args);
+    let env = pointers(env);
+    // SAFETY: both arrays end with a null pointer and their strings outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        );
+    }
+    Errno::last()
+}
+
+/// execve(2). Returns only on failure.
+pub fn execve(path: &CStr, args: &[&CStr], env: &[&CStr]) -> Errno {
+    let args = pointers(args);
+    let env = pointers(env);
+    // SAFETY: both arrays end with a null pointer and their strings outlive the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    Errno::last()
+}
+
+fn pointers(strings: &[&CStr]) -> Vec<*const libc::c_char> {
+    strings.iter().map(|s| s.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// _exit(2): ends the process without running what the parent registered for its own end.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: never returns, touches no memory.
+    unsafe { libc::_exit(status) }
+}
+
+/// close_range(2) from `first` up, marking close-on-exec instead of closing (Linux 5.11).
+pub fn cloexec_from(first: u32) -> Result<()> {
+    // SAFETY: marks descriptors; closes none.
+    check(unsafe {
+        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    })
+    .map(drop)
+}
+
+/// Unblocks every signal and gives SIGPIPE its default action back: what a program expects.
+pub fn reset_signals() -> Result<()> {
+    // SAFETY: the sets and actions are plain data, zeroed and then filled by the C library.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()).into())?;
+        // Handlers are reset by exec itself. SIGPIPE is ignored by Rust's start-up code; others
+        // are whatever our caller left, which runc passes on too.
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        check(libc::sigaction(libc::SIGPIPE, &action, ptr::null_mut()).into())?;
+    }
+    Ok(())
+}
+
+/// prctl(2) `PR_SET_NAME`: what ps shows, at most 15 bytes.
+pub fn set_name(name: &CStr) -> Result<()> {
+    // SAFETY: the kernel reads at most 16 bytes of a terminated string.
+    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) }.into()).map(drop)
+}
+
+/// prctl(2) `PR_SET_DUMPABLE`: with false, processes of the container can't ptrace or read us.
+pub fn set_dumpable(on: bool) -> Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(on), 0, 0, 0) }.into())
+        .map(drop)
+}
+
+/// prctl(2) `PR_SET_CHILD_SUBREAPER`: orphaned descendants become our children.
+pub fn set_child_subreaper(on: bool) -> Result<()> {
+    let on = libc::c_ulong::from(on);
+    // SAFETY: plain integers.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, on, 0, 0, 0) }.into()).map(drop)
+}
+
+/// prctl(2) `PR_SET_PDEATHSIG`: the signal we get when our parent ends; 0 for none.
+pub fn set_parent_death_signal(signal: i32) -> Result<()> {
+    // SAFETY: plain integers.
+    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into())
+        .map(drop)
+}
