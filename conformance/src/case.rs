@@ -1,0 +1,111 @@
+//! What a case is: a named function, where it can run, and which runtimes must pass it.
+
+use std::fmt;
+
+use crate::env::Env;
+
+/// Why a case did not hold; its text is all that the report shows.
+#[derive(Debug)]
+pub struct Failure(pub String);
+
+/// What a case returns.
+pub type Outcome = Result<(), Failure>;
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Fail the case with a formatted text unless the condition holds.
+#[macro_export]
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err($crate::case::Failure(format!($($text)+)));
+        }
+    };
+}
+
+/// Fail the case unless both values are equal; the text says what was compared.
+#[macro_export]
+macro_rules! ensure_eq {
+    ($found:expr, $wanted:expr, $($text:tt)+) => {{
+        let (found, wanted) = (&$found, &$wanted);
+        if found != wanted {
+            let what = format!($($text)+);
+            return Err($crate::case::Failure(format!("{what}: {found:?}, wanted {wanted:?}")));
+        }
+    }};
+}
+
+/// A runtime under test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// This project's runtime, for which every case holds.
+    Ghost,
+    /// Debian's runc: the check of the cases themselves.
+    Runc,
+    /// Debian's crun, in a cgroup v2 view.
+    Crun,
+}
+
+/// What a case needs from the machine beyond root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// cgroup v1 hierarchies (hybrid).
+    V1,
+    /// A pure cgroup v2 view.
+    V2,
+    /// cgroup v2 with the memory, cpu and pids controllers.
+    V2Controllers,
+    /// AppArmor enabled in the kernel.
+    AppArmor,
+    /// CAP_SYS_RESOURCE in the runner.
+    SysResource,
+    /// A kernel that has time namespaces.
+    TimeNamespace,
+    /// A command of this name on the PATH.
+    Command(&'static str),
+}
+
+/// One case.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// `area/behaviour`.
+    pub name: &'static str,
+    /// The body.
+    pub run: fn(&mut Env) -> Outcome,
+    /// What the machine must have.
+    pub needs: &'static [Need],
+    /// Runtimes of which this is known not to hold, with the reason.
+    pub not_on: &'static [(Peer, &'static str)],
+}
+
+impl Case {
+    /// A case that every runtime passes everywhere.
+    pub const fn new(name: &'static str, run: fn(&mut Env) -> Outcome) -> Self {
+        Self { name, run, needs: &[], not_on: &[] }
+    }
+
+    /// The same case, with what it needs from the machine.
+    pub const fn needs(self, needs: &'static [Need]) -> Self {
+        Self { needs, ..self }
+    }
+
+    /// The same case, left out for these runtimes.
+    pub const fn not_on(self, not_on: &'static [(Peer, &'static str)]) -> Self {
+        Self { not_on, ..self }
+    }
+
+    /// Why this case does not hold for `peer`, if so.
+    pub fn left_out(&self, peer: Peer) -> Option<&'static str> {
+        self.not_on.iter().find(|(name, _)| *name == peer).map(|(_, reason)| *reason)
+    }
+}

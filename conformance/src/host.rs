@@ -1,0 +1,81 @@
+//! What this machine, as the runner sees it, offers to the cases.
+
+use std::path::{Path, PathBuf};
+
+use rustix::fs::statfs;
+use rustix::thread::CapabilitySet;
+
+use crate::case::Need;
+
+const CGROUP2_MAGIC: u64 = 0x6367_7270;
+
+/// The facts that decide which cases can run.
+#[derive(Debug)]
+pub struct Host {
+    /// /sys/fs/cgroup is a cgroup2 mount.
+    pub v2: bool,
+    /// The controllers of the v2 root.
+    pub controllers: Vec<String>,
+    apparmor: bool,
+    sys_resource: bool,
+}
+
+impl Host {
+    /// Look at the machine.
+    pub fn look() -> Self {
+        let v2 = statfs("/sys/fs/cgroup").is_ok_and(|s| s.f_type as u64 == CGROUP2_MAGIC);
+        let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
+        Self {
+            v2,
+            controllers: controllers
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|s| s.trim() == "Y"),
+            sys_resource: rustix::thread::capabilities(None)
+                .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_RESOURCE)),
+        }
+    }
+
+    /// The reason why `need` is not met, if so.
+    pub fn lacks(&self, need: Need) -> Option<String> {
+        let (met, reason) = match need {
+            Need::V1 => (!self.v2, "no cgroup v1 hierarchies in this view".to_owned()),
+            Need::V2 => (self.v2, "not a cgroup v2 view".to_owned()),
+            Need::V2Controllers => (
+                self.v2 && ["memory", "cpu", "pids"].iter().all(|c| self.has_controller(c)),
+                "no cgroup v2 memory, cpu and pids controllers".to_owned(),
+            ),
+            Need::AppArmor => (self.apparmor, "AppArmor is not enabled".to_owned()),
+            Need::SysResource => (self.sys_resource, "no CAP_SYS_RESOURCE".to_owned()),
+            Need::TimeNamespace => {
+                (Path::new("/proc/self/ns/time").exists(), "no time namespaces".to_owned())
+            }
+            Need::Command(name) => (find_command(name).is_some(), format!("no {name} command")),
+        };
+        (!met).then_some(reason)
+    }
+
+    fn has_controller(&self, name: &str) -> bool {
+        self.controllers.iter().any(|c| c == name)
+    }
+
+    /// The cgroup file systems' mount points.
+    pub fn cgroup_roots(&self) -> Vec<PathBuf> {
+        let root = PathBuf::from("/sys/fs/cgroup");
+        if self.v2 {
+            return vec![root];
+        }
+        std::fs::read_dir(root)
+            .map(|entries| entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect())
+            .unwrap_or_default()
+    }
+}
+
+/// The path of a command, as a shell would find it.
+pub fn find_command(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file())
+}

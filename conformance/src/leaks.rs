@@ -1,0 +1,142 @@
+//! What a case must not leave: processes, mounts, cgroups and state directories. The runner is
+//! process 1 of its own pid and mount namespaces, so whatever it finds there is a case's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+
+use crate::call::TICK;
+use crate::env::Env;
+
+/// How long a killed process may take to be gone.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A word that differs between runners, as several may run at once on one cgroup tree.
+pub fn nonce() -> String {
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
+}
+
+/// Collect the exit status of every orphan that ended. Called only between commands: it would take
+/// away a status that a `Child` waits for.
+pub fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+/// The processes beside the runner.
+pub fn processes() -> Vec<(i32, String)> {
+    let own = std::process::id().cast_signed();
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| *pid != own && !is_kernel_thread(*pid))
+        .map(|pid| (pid, describe(pid)))
+        .collect()
+}
+
+fn is_kernel_thread(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| status.lines().any(|line| line == "Kthread:\t1"))
+}
+
+fn describe(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("{} [{}]", line.trim(), comm.trim())
+}
+
+/// The mount table's lines.
+pub fn mounts() -> Vec<String> {
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table.lines().map(str::to_owned).collect()
+}
+
+/// What is left of `env`'s containers, one line each; waits a little for processes that die.
+pub fn left(env: &Env) -> Vec<String> {
+    let start = Instant::now();
+    loop {
+        reap();
+        let left = look(env);
+        if left.is_empty() || start.elapsed() > GRACE {
+            return left;
+        }
+        std::thread::sleep(TICK);
+    }
+}
+
+fn look(env: &Env) -> Vec<String> {
+    let mut left: Vec<String> =
+        processes().into_iter().map(|(pid, line)| format!("process {pid} {line}")).collect();
+    let dir = env.dir.to_string_lossy();
+    left.extend(
+        mounts().into_iter().filter(|l| l.contains(&*dir)).map(|line| format!("mount {line}")),
+    );
+    for root in env.shared.host.cgroup_roots() {
+        let mut found = Vec::new();
+        find_dirs(&root, &env.mark, &mut found, 0);
+        left.extend(found.into_iter().map(|path| format!("cgroup {}", path.display())));
+    }
+    if let Ok(entries) = fs::read_dir(env.root()) {
+        left.extend(entries.flatten().map(|e| format!("state {}", e.path().display())));
+    }
+    left
+}
+
+fn find_dirs(dir: &Path, mark: &str, found: &mut Vec<PathBuf>, depth: u32) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().contains(mark) {
+            found.push(path);
+        } else if depth < 4 {
+            find_dirs(&path, mark, found, depth + 1);
+        }
+    }
+}
+
+/// Put the machine back as it was, so that one case's leak does not fail the next.
+pub fn clean(env: &Env) {
+    for _ in 0..100 {
+        let processes = processes();
+        for (pid, _) in &processes {
+            if let Some(pid) = Pid::from_raw(*pid) {
+                // It may be gone by now.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+        reap();
+        if processes.is_empty() {
+            break;
+        }
+        std::thread::sleep(TICK);
+    }
+    let dir = env.dir.to_string_lossy().into_owned();
+    for line in mounts().iter().rev().filter(|line| line.contains(&dir)) {
+        if let Some(target) = line.split(' ').nth(4) {
+            // Best effort: what stays mounted keeps its directory from being removed below.
+            let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+    for root in env.shared.host.cgroup_roots() {
+        let mut found = Vec::new();
+        find_dirs(&root, &env.mark, &mut found, 0);
+        found.iter().for_each(|path| remove_cgroup(path));
+    }
+}
+
+fn remove_cgroup(path: &Path) {
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())) {
+            remove_cgroup(&entry.path());
+        }
+    }
+    // Reported as a leak already.
+    let _ = fs::remove_dir(path);
+}
