@@ -1,0 +1,96 @@
+//! The crate's errors: what is wrong, and where in the profile.
+
+/// Why a profile has no program, or bytes are no filter.
+///
+/// `path` is a place inside `linux.seccomp` of config.json, such as `syscalls[3].args[0].index`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// SCMP_ACT_NOTIFY as default: the call that hands the listener over would itself wait.
+    #[error("seccomp: defaultAction: SCMP_ACT_NOTIFY cannot be used as default action")]
+    NotifyDefault,
+    /// SCMP_ACT_NOTIFY for write, which hands the listener over.
+    #[error("seccomp: {path}: SCMP_ACT_NOTIFY cannot be used for the write syscall")]
+    NotifyWrite {
+        /// The rule's name entry.
+        path: String,
+    },
+    /// A return code on an action that returns none.
+    #[error("seccomp: {path}: {action} takes no return code, but {value} is given")]
+    UnusedErrno {
+        /// The field with the return code.
+        path: String,
+        /// The action beside it.
+        action: String,
+        /// The return code.
+        value: u32,
+    },
+    /// A return code that does not fit in the 16 bits that the kernel has for it.
+    #[error("seccomp: {path}: return code {value} is over 65535")]
+    LargeErrno {
+        /// The field with the return code.
+        path: String,
+        /// The return code.
+        value: u32,
+    },
+    /// An empty system call name.
+    #[error("seccomp: {path}: empty string is not a valid syscall")]
+    EmptyName {
+        /// The name entry.
+        path: String,
+    },
+    /// An argument index over 5.
+    #[error("seccomp: {path}: a system call has the arguments 0 to 5, not {value}")]
+    ArgumentIndex {
+        /// The index field.
+        path: String,
+        /// The index.
+        value: usize,
+    },
+    /// An architecture that there is no table for.
+    #[error("seccomp: {path}: architecture {name} is not supported")]
+    UnknownArchitecture {
+        /// The architecture entry.
+        path: String,
+        /// The architecture's name.
+        name: String,
+    },
+    /// An architecture that a kernel of the native one never runs, having the other byte order.
+    #[error("seccomp: {path}: architecture {name} has not the byte order of {native}")]
+    ByteOrder {
+        /// The architecture entry.
+        path: String,
+        /// The architecture's name.
+        name: &'static str,
+        /// The native architecture's name.
+        native: &'static str,
+    },
+    /// Two rules ask the same of a system call and answer differently.
+    #[error(
+        "seccomp: syscalls[{second}]: conflicts with syscalls[{first}] for number {number} of \
+         {architecture}: the same conditions, but another action"
+    )]
+    Conflict {
+        /// Index of the earlier entry in `syscalls`.
+        first: usize,
+        /// Index of the later entry in `syscalls`.
+        second: usize,
+        /// The system call number.
+        number: u32,
+        /// The architecture's name.
+        architecture: &'static str,
+    },
+    /// The program is longer than the kernel takes.
+    #[error("seccomp: the profile needs {instructions} instructions, the kernel takes 4096")]
+    TooLong {
+        /// Length of the program in instructions.
+        instructions: usize,
+    },
+    /// Bytes that [`crate::Filter::to_bytes`] did not write.
+    #[error("seccomp: {length} bytes are no stored filter: {reason}")]
+    Encoding {
+        /// Length of the input in bytes.
+        length: usize,
+        /// What does not fit.
+        reason: &'static str,
+    },
+}
