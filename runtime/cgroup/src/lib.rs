@@ -1,1 +1,103 @@
-//! cgroup
+//! Control groups v1 (pure and hybrid) and v2 behind one type, [`Cgroup`].
+//!
+//! `linux.resources` is turned into a plain list of writes first ([`plan`]), which needs no kernel;
+//! an executor then makes them. The device rules are a list of their own ([`devices`]): written to
+//! the v1 controller, or assembled into an eBPF program on v2.
+
+#![forbid(unsafe_code)]
+
+mod apply;
+mod create;
+mod devices;
+mod dir;
+mod error;
+mod freeze;
+mod hierarchy;
+mod join;
+mod kill;
+mod locate;
+mod membership;
+mod mode;
+mod owner;
+mod pids;
+mod plan;
+mod remove;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use error::{Error, Result};
+pub use hierarchy::Hierarchy;
+pub use mode::Mode;
+
+/// The place of one container in every hierarchy. It holds paths, no descriptors, and is saved with
+/// the container's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    mode: Mode,
+    hierarchies: Vec<Hierarchy>,
+    /// Whether `linux.cgroupsPath` named it; if not, a rootless container may do without.
+    explicit: bool,
+    rootless: bool,
+}
+
+impl Cgroup {
+    /// What is mounted on the host.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// All of the container's places: v1 hierarchies in the order of their mounts, then v2.
+    #[must_use]
+    pub fn hierarchies(&self) -> &[Hierarchy] {
+        &self.hierarchies
+    }
+
+    /// The directory that holds a controller's files, such as "memory" or "name=systemd"; "" is the
+    /// v2 directory. On a pure v2 host every controller is in the one directory there is.
+    #[must_use]
+    pub fn path_of(&self, controller: &str) -> Option<PathBuf> {
+        self.hierarchy(controller).map(Hierarchy::dir)
+    }
+
+    /// Takes the runtime for one without privileges, as runc's rootless cgroup manager is.
+    ///
+    /// The device filter may then be refused, and where `linux.cgroupsPath` is absent a directory
+    /// that may not be made is left out: the container stays in the runtime's own cgroup. A limit
+    /// that can't be set remains an error.
+    #[must_use]
+    pub fn rootless(mut self, rootless: bool) -> Cgroup {
+        self.rootless = rootless;
+        self
+    }
+
+    /// The hierarchy that a controller is on.
+    fn hierarchy(&self, controller: &str) -> Option<&Hierarchy> {
+        match self.mode {
+            Mode::V2 => self.hierarchies.first(),
+            Mode::V1 | Mode::Hybrid => self.hierarchies.iter().find(|one| one.has(controller)),
+        }
+    }
+
+    /// The v2 hierarchy, pure or the hybrid's.
+    fn unified(&self) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|one| one.is_unified())
+    }
+
+    /// The hierarchy that answers which processes the container has: all hierarchies hold the same.
+    fn census(&self) -> Option<&Hierarchy> {
+        self.unified().or_else(|| self.hierarchy("devices")).or_else(|| self.hierarchies.first())
+    }
+
+    /// Whether a directory that can't be made for want of permission may be left out.
+    fn may_do_without(&self, error: &Error) -> bool {
+        use nix::errno::Errno::{EACCES, EPERM, EROFS};
+        let source = match error {
+            Error::Create { source, .. } | Error::Join { source, .. } => source,
+            _ => return false,
+        };
+        self.rootless && !self.explicit && matches!(source, EACCES | EPERM | EROFS)
+    }
+}

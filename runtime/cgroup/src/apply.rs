@@ -1,0 +1,246 @@
+//! Carries out a plan: writes limits and device rules to the cgroups that are there.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use oci_spec::runtime::LinuxResources;
+
+use crate::devices::{self, Rule, filter, list::List};
+use crate::dir::{Dir, write_once};
+use crate::plan::{Otherwise, Write, v1, v2};
+use crate::{Cgroup, Error, Mode, Result};
+
+/// The v1 file whose limit decides what the kernel accepts first.
+const MEMORY_LIMIT: &str = "memory.limit_in_bytes";
+
+impl Cgroup {
+    /// Changes the limits that `resources` sets, and leaves the others. Device rules, where it has
+    /// some, replace all those in force; at no time is a device allowed that neither allows.
+    ///
+    /// # Errors
+    ///
+    /// When a value is invalid nothing was written. When the kernel refuses one, those before it
+    /// are in force.
+    pub fn apply(&self, resources: &LinuxResources) -> Result<()> {
+        let writes = match self.mode {
+            Mode::V2 => v2::plan(resources)?,
+            Mode::V1 | Mode::Hybrid => v1::plan(resources, self.memory_now(resources)?)?,
+        };
+        let rules = match resources.devices() {
+            Some(rules) if !rules.is_empty() => Some(devices::rules(Some(resources))?),
+            _ => None,
+        };
+        self.check_memory(resources)?;
+        self.write(&writes)?;
+        match rules {
+            Some(rules) => self.change_devices(&rules),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the writes of a plan, in their order.
+    pub(crate) fn write(&self, writes: &[Write]) -> Result<()> {
+        let mut open: Option<Dir> = None;
+        let mut again = Vec::new();
+        for write in writes {
+            let Some(path) = self.path_of(&write.controller) else {
+                if write.otherwise == Otherwise::Skip {
+                    continue;
+                }
+                return Err(no_controller(write));
+            };
+            let dir = match open.take() {
+                Some(dir) if dir.path == path => open.insert(dir),
+                _ => open.insert(Dir::open(&path)?),
+            };
+            match self.write_one(dir, write) {
+                Ok(()) => {}
+                Err(Error::Write { source: Errno::EINVAL, .. })
+                    if write.otherwise == Otherwise::Again =>
+                {
+                    again.push(write);
+                }
+                Err(error) => return Err(error),
+            }
+            if write.otherwise != Otherwise::Again {
+                for write in again.drain(..) {
+                    self.write_one(dir, write)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_one(&self, dir: &Dir, write: &Write) -> Result<()> {
+        let source = match (dir.try_write(&write.file, &write.value), &write.otherwise) {
+            (Ok(()), _) | (Err(Errno::ENOENT), Otherwise::Skip) => return Ok(()),
+            (Err(Errno::ENOENT), Otherwise::Instead(file, value)) => {
+                let instead = Write {
+                    file: (*file).into(),
+                    value: value.clone(),
+                    otherwise: Otherwise::Fail,
+                    ..write.clone()
+                };
+                return self.write_one(dir, &instead);
+            }
+            (Err(source), _) => source,
+        };
+        match source {
+            Errno::ENOENT if self.mode == Mode::V2 && !enabled(dir, &write.controller)? => {
+                Err(no_controller(write))
+            }
+            Errno::EBUSY if write.file == MEMORY_LIMIT => Err(Error::MemoryInUse {
+                path: dir.path.clone(),
+                file: MEMORY_LIMIT,
+                limit: write.value.parse().unwrap_or(-1),
+                usage: number(dir, "memory.usage_in_bytes")?,
+            }),
+            source => Err(dir.failed(&write.file, &write.value, source)),
+        }
+    }
+
+    /// Sets the device rules of a cgroup that was just made.
+    pub(crate) fn set_devices(&self, rules: &[Rule]) -> Result<()> {
+        let result = match self.devices_dir()? {
+            Some(Place::V1(dir)) => write_list(&dir, &List::fold(rules)?.writes()),
+            Some(Place::V2(dir)) => filter::attach(&dir, rules),
+            None => Err(no_devices()),
+        };
+        self.unless_rootless(result)
+    }
+
+    /// Sets the device rules of a cgroup that has some.
+    pub(crate) fn change_devices(&self, rules: &[Rule]) -> Result<()> {
+        let result = match self.devices_dir()? {
+            Some(Place::V1(dir)) => self.change_list(&dir, &List::fold(rules)?),
+            Some(Place::V2(dir)) => filter::replace(&dir, rules),
+            None => Err(no_devices()),
+        };
+        self.unless_rootless(result)
+    }
+
+    fn change_list(&self, dir: &Dir, list: &List) -> Result<()> {
+        let now = List::parse(&dir.read("devices.list")?)
+            .map_err(|line| Error::Membership { path: dir.path.join("devices.list"), line })?;
+        let transition = list.transition(&now);
+        // There is no way round a moment with other rules; the processes must not see it.
+        let hold = transition.disruptive && !self.is_frozen()?;
+        if hold {
+            self.freeze()?;
+        }
+        let result = write_list(dir, &transition.writes);
+        if hold { result.and(self.thaw()) } else { result }
+    }
+
+    fn devices_dir(&self) -> Result<Option<Place>> {
+        if self.mode != Mode::V2
+            && let Some(path) = self.path_of("devices")
+        {
+            return Ok(Some(Place::V1(Dir::open(&path)?)));
+        }
+        match self.unified() {
+            Some(hierarchy) => Ok(Some(Place::V2(Dir::open(&hierarchy.dir())?))),
+            None => Ok(None),
+        }
+    }
+
+    /// Without privileges, device rules are really not expected to work.
+    fn unless_rootless(&self, result: Result<()>) -> Result<()> {
+        use Errno::{EACCES, EPERM, EROFS};
+        match result {
+            Err(
+                Error::LoadFilter { source, .. }
+                | Error::Filter { source, .. }
+                | Error::Write { source, .. },
+            ) if self.rootless && matches!(source, EACCES | EPERM | EROFS) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The memory limit in force, where the plan depends on it.
+    fn memory_now(&self, resources: &LinuxResources) -> Result<Option<u64>> {
+        match self.path_of("memory") {
+            Some(path) if v1::depends_on_memory_now(resources) => {
+                Ok(Some(number(&Dir::open(&path)?, MEMORY_LIMIT)?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// `checkBeforeUpdate`: v2 would accept a limit below the usage, and kill. v1 refuses by itself.
+    fn check_memory(&self, resources: &LinuxResources) -> Result<()> {
+        let Some(memory) = resources.memory() else { return Ok(()) };
+        let limits = [("memory.swap.max", memory.swap()), ("memory.max", memory.limit())];
+        if self.mode != Mode::V2
+            || memory.check_before_update() != Some(true)
+            || limits.iter().all(|(_, limit)| limit.is_none_or(|limit| limit <= 0))
+        {
+            return Ok(());
+        }
+        let Some(path) = self.path_of("memory") else { return Ok(()) };
+        let dir = Dir::open(&path)?;
+        let usage = number(&dir, "memory.current")?;
+        for (file, limit) in limits {
+            match limit {
+                Some(limit @ 1..) if limit.cast_unsigned() <= usage => {
+                    return Err(Error::MemoryInUse { path, file, limit, usage });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where device rules go.
+enum Place {
+    V1(Dir),
+    V2(Dir),
+}
+
+/// Writes many lines to two files, each opened once.
+fn write_list(dir: &Dir, writes: &[(&'static str, String)]) -> Result<()> {
+    let mut open = None;
+    for (name, value) in writes {
+        let file = match &mut open {
+            Some((opened, file)) if opened == name => file,
+            _ => {
+                let file = dir
+                    .file(name, OFlag::O_WRONLY)
+                    .map_err(|source| dir.failed(name, value, source))?;
+                &mut open.insert((*name, file)).1
+            }
+        };
+        write_once(file, value).map_err(|source| dir.failed(name, value, source))?;
+    }
+    Ok(())
+}
+
+/// Whether a v2 cgroup has a controller; "cgroup" itself, of `cgroup.*`, is always there.
+fn enabled(dir: &Dir, controller: &str) -> Result<bool> {
+    let list = dir.read("cgroup.controllers")?;
+    Ok(controller == "cgroup" || list.split_whitespace().any(|one| one == controller))
+}
+
+/// A file that holds one number.
+fn number(dir: &Dir, file: &str) -> Result<u64> {
+    let failed = |source| Error::Read { path: Path::new(&dir.path).join(file), source };
+    dir.read(file)?.trim().parse().map_err(|_| failed(Errno::EINVAL))
+}
+
+fn no_controller(write: &Write) -> Error {
+    Error::NoController {
+        controller: write.controller.clone().into_owned(),
+        file: write.file.clone().into_owned(),
+        value: write.value.clone(),
+    }
+}
+
+fn no_devices() -> Error {
+    Error::NoController {
+        controller: "devices".into(),
+        file: "devices.deny".into(),
+        value: "a".into(),
+    }
+}

@@ -1,0 +1,206 @@
+//! Makes a container's cgroups: directories, controllers, limits, device rules.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sys::stat;
+use nix::unistd::mkdir;
+use oci_spec::runtime::LinuxResources;
+
+use crate::dir::{Dir, rmdir};
+use crate::hierarchy::Hierarchy;
+use crate::plan::{Write, v1, v2};
+use crate::{Cgroup, Error, Mode, Result, devices};
+
+impl Cgroup {
+    /// Makes the directories, enables the v2 controllers on the way to them, writes the limits and
+    /// installs the device rules: those of `resources`, then the ones every container gets.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotEmpty`] when a directory is there already and has processes; an invalid value, or
+    /// a limit that can't be set. What was made is removed again.
+    pub fn create(&self, resources: Option<&LinuxResources>) -> Result<()> {
+        let writes = match (resources, self.mode) {
+            (None, _) => Vec::new(),
+            (Some(resources), Mode::V2) => v2::plan(resources)?,
+            (Some(resources), Mode::V1 | Mode::Hybrid) => v1::plan(resources, None)?,
+        };
+        let rules = devices::rules(resources)?;
+        let mut made = Made(Vec::new());
+        let result = self.fill(resources, &writes, &rules, &mut made);
+        if result.is_err() {
+            made.remove();
+        }
+        result
+    }
+
+    fn fill(
+        &self,
+        resources: Option<&LinuxResources>,
+        writes: &[Write],
+        rules: &[devices::Rule],
+        made: &mut Made,
+    ) -> Result<()> {
+        let mut fresh = true;
+        for hierarchy in &self.hierarchies {
+            match self.make(hierarchy, resources, writes, made) {
+                Ok(new) => fresh &= new,
+                Err(error) if self.may_do_without(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.write(writes)?;
+        if fresh { self.set_devices(rules) } else { self.change_devices(rules) }
+    }
+
+    /// Makes one directory, or takes the empty one that is there; says whether it is new.
+    fn make(
+        &self,
+        hierarchy: &Hierarchy,
+        resources: Option<&LinuxResources>,
+        writes: &[Write],
+        made: &mut Made,
+    ) -> Result<bool> {
+        let path = hierarchy.dir();
+        let fresh = made.directory(&path)?;
+        if !fresh {
+            let count = crate::pids::below(&path)?.len();
+            if count > 0 {
+                return Err(Error::NotEmpty { path, count });
+            }
+            if self.is_frozen()? {
+                return Err(Error::Frozen { path });
+            }
+        }
+        if hierarchy.has("cpuset") {
+            inherit_cpuset(hierarchy, writes)?;
+        }
+        if self.mode == Mode::V2 {
+            enable_controllers(hierarchy, resources.is_some_and(v2::needs_domain))?;
+        }
+        Ok(fresh)
+    }
+}
+
+/// What was made so far, in its order.
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Makes a directory and the parents it lacks; says whether it was not there.
+    fn directory(&mut self, path: &Path) -> Result<bool> {
+        let result = match make(path) {
+            Err(Errno::ENOENT) => {
+                if let Some(parent) = path.parent() {
+                    self.directory(parent)?;
+                }
+                make(path)
+            }
+            result => result,
+        };
+        match result {
+            Ok(()) => {
+                self.0.push(path.into());
+                Ok(true)
+            }
+            Err(Errno::EEXIST) => Ok(false),
+            Err(source) => Err(Error::Create { path: path.into(), source }),
+        }
+    }
+
+    fn remove(&self) {
+        for path in self.0.iter().rev() {
+            // The failure that led here is the one to report, and this one leaves an empty cgroup.
+            let _ = rmdir(path);
+        }
+    }
+}
+
+fn make(path: &Path) -> std::result::Result<(), Errno> {
+    mkdir(path, stat::Mode::from_bits_truncate(0o755))
+}
+
+/// A new v1 cpuset is empty and takes no process. What the plan does not set is the parent's, and a
+/// parent that is empty too, as one just made, is filled first.
+fn inherit_cpuset(hierarchy: &Hierarchy, writes: &[Write]) -> Result<()> {
+    let (root, path) = (hierarchy.mount_point(), hierarchy.dir());
+    let parent = path.parent().unwrap_or(&root);
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let inherited = filled(parent, &root, file)?;
+        if !writes.iter().any(|write| write.file == file) {
+            Dir::open(&path)?.write(file, &inherited)?;
+        }
+    }
+    Ok(())
+}
+
+/// The value of a cpuset's file, which is its parent's if it was empty.
+fn filled(path: &Path, root: &Path, file: &str) -> Result<String> {
+    let dir = Dir::open(path)?;
+    let own = dir.read(file)?.trim().to_owned();
+    match path.parent() {
+        Some(parent) if own.is_empty() && path != root => {
+            let inherited = filled(parent, root, file)?;
+            dir.write(file, &inherited)?;
+            Ok(inherited)
+        }
+        _ => Ok(own),
+    }
+}
+
+/// Enables every controller the host has in each cgroup above a new v2 one.
+///
+/// What can't be enabled, as below a cgroup with processes of its own, shows as a controller that is
+/// not available once a limit needs it.
+fn enable_controllers(hierarchy: &Hierarchy, needs_domain: bool) -> Result<()> {
+    let (root, path) = (hierarchy.mount_point(), hierarchy.dir());
+    let leaf = Dir::open(&path)?;
+    let all = Dir::open(&root)?.read("cgroup.controllers")?;
+    // A cgroup's controllers are those enabled in its parent, and those only if in its parent's.
+    if controllers(&leaf.read("cgroup.controllers")?) == controllers(&all) {
+        return Ok(());
+    }
+    let mut above: Vec<_> =
+        path.ancestors().skip(1).take_while(|one| one.starts_with(&root)).collect();
+    above.reverse();
+    for path in above {
+        enable(&Dir::open(path)?)?;
+    }
+    check_type(&leaf, needs_domain)
+}
+
+/// Enables all controllers a cgroup has for its children.
+fn enable(dir: &Dir) -> Result<()> {
+    let available = dir.read("cgroup.controllers")?;
+    let enabled = dir.read("cgroup.subtree_control")?;
+    let missing: Vec<_> = controllers(&available)
+        .difference(&controllers(&enabled))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() || dir.try_write("cgroup.subtree_control", &missing.join(" ")).is_ok() {
+        return Ok(());
+    }
+    // The kernel takes all or none of one write.
+    for name in missing {
+        // Whether this one is needed is not known here; see above.
+        let _ = dir.try_write("cgroup.subtree_control", &name);
+    }
+    Ok(())
+}
+
+/// A cgroup below one with processes of its own is invalid until it is made threaded, which rules
+/// out memory, io and hugetlb limits.
+fn check_type(leaf: &Dir, needs_domain: bool) -> Result<()> {
+    let kind = leaf.read("cgroup.type")?;
+    match kind.trim() {
+        "domain" => Ok(()),
+        kind if needs_domain => Err(Error::Threaded { path: leaf.path.clone(), kind: kind.into() }),
+        "domain invalid" => leaf.write("cgroup.type", "threaded"),
+        _ => Ok(()),
+    }
+}
+
+fn controllers(list: &str) -> BTreeSet<&str> {
+    list.split_whitespace().collect()
+}

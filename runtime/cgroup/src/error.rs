@@ -1,0 +1,224 @@
+//! What can go wrong with a container's cgroup.
+
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// Says what failed on which object; the kernel's reason, if there is one, is the source.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a v2 hierarchy nor the tmpfs that holds the v1 ones.
+    #[error("no cgroup hierarchy is mounted at {}", path.display())]
+    NotMounted {
+        /// Where one was looked for.
+        path: PathBuf,
+    },
+    /// A line of /proc/PID/cgroup is not `id:controllers:path`.
+    #[error("{}: can't read the line {line:?}", path.display())]
+    Membership {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: String,
+    },
+    /// The runtime's own process has no place in a hierarchy that the container is to share.
+    #[error("{}: no line for the v2 hierarchy", path.display())]
+    NoMembership {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `linux.cgroupsPath` is the root, or the cgroup of the runtime itself.
+    #[error("linux.cgroupsPath {}: not a cgroup of the container's own", path.display())]
+    NotOwn {
+        /// The value.
+        path: PathBuf,
+    },
+    /// Opening a directory or a file.
+    #[error("cgroup {}: open", path.display())]
+    Open {
+        /// What was opened.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Reading a file.
+    #[error("cgroup {}: read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Writing a file.
+    #[error("cgroup {}: write {value:?} to {file}", path.display())]
+    Write {
+        /// The cgroup's directory.
+        path: PathBuf,
+        /// The file in it.
+        file: String,
+        /// What was written.
+        value: String,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// A limit for a controller that this cgroup does not have.
+    #[error("cannot set {file} to {value:?}: controller {controller:?} not available")]
+    NoController {
+        /// The controller.
+        controller: String,
+        /// The file that sets the limit.
+        file: String,
+        /// The limit.
+        value: String,
+    },
+    /// Making the directory.
+    #[error("cgroup {}: mkdir", path.display())]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// The directory was there already, with processes in it.
+    #[error("container's cgroup is not empty: {count} process(es) found in {}", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+        /// How many processes, sub-cgroups included.
+        count: usize,
+    },
+    /// The directory was there already, and frozen.
+    #[error("container's cgroup {} is unexpectedly frozen", path.display())]
+    Frozen {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A parent's processes force the cgroup into threaded mode, which these limits can't have.
+    #[error("cgroup {} is {kind:?}: it can't have memory, io or hugetlb limits", path.display())]
+    Threaded {
+        /// The directory.
+        path: PathBuf,
+        /// The content of `cgroup.type`.
+        kind: String,
+    },
+    /// A value in `linux.resources` that can't be turned into a limit.
+    #[error("linux.resources.{field}: {value:?} {reason}")]
+    Invalid {
+        /// The field, below `linux.resources`.
+        field: String,
+        /// Its value.
+        value: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// `linux.resources.unified` where there is no pure v2 hierarchy.
+    #[error("linux.resources.unified: cannot be used on cgroup v1")]
+    UnifiedOnV1,
+    /// The memory limit is below what is in use, and `checkBeforeUpdate` is set or the kernel said so.
+    #[error("cgroup {}: {file} of {limit} is below the {usage} bytes in use", path.display())]
+    MemoryInUse {
+        /// The directory.
+        path: PathBuf,
+        /// The limit's file.
+        file: &'static str,
+        /// The new limit, in bytes.
+        limit: i64,
+        /// What is in use, in bytes.
+        usage: u64,
+    },
+    /// Loading the device filter.
+    #[error("cgroup {}: load the device filter ({instructions} instructions)", path.display())]
+    LoadFilter {
+        /// The directory it is for.
+        path: PathBuf,
+        /// Its length.
+        instructions: usize,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Attaching, replacing, listing or detaching device filters.
+    #[error("cgroup {}: {action} the device filter", path.display())]
+    Filter {
+        /// The directory.
+        path: PathBuf,
+        /// What was done.
+        action: &'static str,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Moving a process.
+    #[error("cgroup {}: add process {pid}", path.display())]
+    Join {
+        /// The directory.
+        path: PathBuf,
+        /// The process.
+        pid: i32,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Signalling a process.
+    #[error("cgroup {}: send signal {signal} to process {pid}", path.display())]
+    Kill {
+        /// The directory.
+        path: PathBuf,
+        /// The signal's number.
+        signal: i32,
+        /// The process.
+        pid: i32,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// There is neither a v1 freezer nor a v2 hierarchy.
+    #[error("cannot freeze: the container has no freezer cgroup")]
+    NoFreezer,
+    /// The processes did not reach the state in time, as one that sleeps uninterruptibly does not.
+    #[error("cgroup {}: still not {state} after {seconds} s", path.display())]
+    Wedged {
+        /// The directory.
+        path: PathBuf,
+        /// "frozen" or "thawed".
+        state: &'static str,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// Removing the directory.
+    #[error("cgroup {}: rmdir", path.display())]
+    Remove {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Waiting for an event of a v2 cgroup.
+    #[error("cgroup {}: poll", path.display())]
+    Wait {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// Giving the directory to the container's root.
+    #[error("cgroup {}: chown to {uid}", path.display())]
+    Chown {
+        /// The directory or file.
+        path: PathBuf,
+        /// The owner, as the host numbers it.
+        uid: u32,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+}
+
+/// What the functions of this crate return.
+pub type Result<T> = std::result::Result<T, Error>;

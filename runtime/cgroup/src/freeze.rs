@@ -1,0 +1,168 @@
+//! Stops and resumes a container's processes, and waits for the events of a v2 cgroup.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::dir::Dir;
+use crate::{Cgroup, Error, Mode, Result};
+
+/// How long the processes may take to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The first and the longest pause where v1, which has no event, is asked again.
+const PAUSE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(20));
+
+/// The container's freezer.
+enum Freezer {
+    /// `freezer.state`.
+    V1(PathBuf),
+    /// `cgroup.freeze` (kernel 5.2).
+    V2(PathBuf),
+}
+
+impl Cgroup {
+    /// Stops all processes, and waits at most 10 s until they have stopped; if they have not, they
+    /// are set going again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Wedged`] when a process does not stop, as one in an uninterruptible sleep;
+    /// [`Error::NoFreezer`].
+    pub fn freeze(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let (dir, result) = match self.freezer().ok_or(Error::NoFreezer)? {
+            Freezer::V1(path) => {
+                let dir = Dir::open(&path)?;
+                let result = freeze_v1(&dir, deadline);
+                (dir, result.map_err(|error| (error, "freezer.state", "THAWED")))
+            }
+            Freezer::V2(path) => {
+                let dir = Dir::open(&path)?;
+                let result = freeze_v2(&dir, deadline);
+                (dir, result.map_err(|error| (error, "cgroup.freeze", "0")))
+            }
+        };
+        result.map_err(|(error, file, value)| {
+            // Half frozen is worse than not frozen; that freezing failed is what the caller is told.
+            let _ = dir.try_write(file, value);
+            error
+        })
+    }
+
+    /// Sets all processes going again. Does nothing where there is no freezer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`].
+    pub fn thaw(&self) -> Result<()> {
+        let (path, file, value) = match self.freezer() {
+            Some(Freezer::V1(path)) => (path, "freezer.state", "THAWED"),
+            Some(Freezer::V2(path)) => (path, "cgroup.freeze", "0"),
+            None => return Ok(()),
+        };
+        match Dir::open_if_there(&path)? {
+            Some(dir) => dir.write(file, value),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the container's own freezer is on, be it that the last process has yet to stop. A
+    /// frozen ancestor does not count; a cgroup that is gone is not frozen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`].
+    pub fn is_frozen(&self) -> Result<bool> {
+        let (path, file) = match self.freezer() {
+            Some(Freezer::V1(path)) => (path, "freezer.self_freezing"),
+            Some(Freezer::V2(path)) => (path, "cgroup.freeze"),
+            None => return Ok(false),
+        };
+        let Some(dir) = Dir::open_if_there(&path)? else { return Ok(false) };
+        match dir.try_read(file) {
+            Ok(text) => Ok(text.trim() == "1"),
+            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
+            Err(source) => Err(Error::Read { path: path.join(file), source }),
+        }
+    }
+
+    fn freezer(&self) -> Option<Freezer> {
+        if self.mode != Mode::V2
+            && let Some(path) = self.path_of("freezer")
+        {
+            return Some(Freezer::V1(path));
+        }
+        self.unified().map(|hierarchy| Freezer::V2(hierarchy.dir()))
+    }
+}
+
+fn freeze_v2(dir: &Dir, deadline: Instant) -> Result<()> {
+    dir.write("cgroup.freeze", "1")?;
+    if wait_for_event(dir, "frozen 1", deadline)? {
+        return Ok(());
+    }
+    Err(Error::Wedged { path: dir.path.clone(), state: "frozen", seconds: PATIENCE.as_secs() })
+}
+
+/// v1 has no event, and a process forked meanwhile can keep it at FREEZING until asked again.
+fn freeze_v1(dir: &Dir, deadline: Instant) -> Result<()> {
+    let mut pause = PAUSE.0;
+    loop {
+        dir.write("freezer.state", "FROZEN")?;
+        if dir.read("freezer.state")?.trim() == "FROZEN" {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let (path, seconds) = (dir.path.clone(), PATIENCE.as_secs());
+            return Err(Error::Wedged { path, state: "frozen", seconds });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// Waits until `cgroup.events` of a v2 cgroup has a line; says whether it did before the deadline. A
+/// cgroup that is removed meanwhile has it.
+pub(crate) fn wait_for_event(dir: &Dir, line: &str, deadline: Instant) -> Result<bool> {
+    let path = dir.path.join("cgroup.events");
+    let read = |source| Error::Read { path: path.clone(), source };
+    let mut file = match dir.file("cgroup.events", OFlag::O_RDONLY) {
+        Ok(file) => file,
+        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(true),
+        Err(source) => return Err(read(source)),
+    };
+    loop {
+        match reread(&mut file) {
+            Ok(text) if text.lines().any(|one| one == line) => return Ok(true),
+            Ok(_) => {}
+            Err(Errno::ENODEV) => return Ok(true),
+            Err(source) => return Err(read(source)),
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // The kernel raises POLLPRI when the file has changed since it was read.
+        let mut wanted = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+        match poll(&mut wanted, left) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(source) => return Err(Error::Wait { path, source }),
+        }
+    }
+}
+
+fn reread(file: &mut File) -> std::result::Result<String, Errno> {
+    let mut text = String::new();
+    let result = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    match result {
+        Ok(_) => Ok(text),
+        Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+    }
+}
