@@ -1,0 +1,179 @@
+//! What the tests stand on: real cgroups under a name of their own, processes in them, and a pure
+//! v2 view on a host that has none. Needs root.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use cgroup::{Cgroup, Mode};
+use nix::unistd::Pid;
+use oci_spec::runtime::LinuxResources;
+
+/// Set in the process that sees v2 alone.
+const VIEW: &str = "CGROUP_TEST_VIEW";
+
+/// Runs a test on the host as it is, and once more where it sees v2 alone.
+pub fn everywhere(name: &str, test: fn()) {
+    if std::env::var_os(VIEW).is_none() {
+        test();
+    }
+    on_v2(name, test);
+}
+
+/// Runs a test where it sees v2 alone: in a mount namespace of its own if the host is not so.
+pub fn on_v2(name: &str, test: fn()) {
+    if Mode::detect().unwrap() == Mode::V2 {
+        return test();
+    }
+    let script = "mount -t cgroup2 none /sys/fs/cgroup && exec \"$0\" --exact \"$1\" --nocapture";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .arg(name)
+        .env(VIEW, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "in the v2 view: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Runs a test on the host's v1 hierarchies. The host must have them.
+pub fn on_v1(test: fn()) {
+    assert_ne!(Mode::detect().unwrap(), Mode::V2, "this host has no v1 hierarchies");
+    test();
+}
+
+/// A place for one container, cleared away at the end.
+pub struct Ground {
+    pub cgroup: Cgroup,
+    top: PathBuf,
+}
+
+impl Ground {
+    /// A place below a directory of its own, which is not made.
+    pub fn new(name: &str) -> Ground {
+        assert!(nix::unistd::geteuid().is_root(), "these tests make cgroups: they need root");
+        let top = PathBuf::from(format!("/cgroup-test-{}-{name}", std::process::id()));
+        let cgroup =
+            Cgroup::locate(Mode::detect().unwrap(), Some(&top.join("parent/leaf")), "id").unwrap();
+        Ground { cgroup, top }
+    }
+
+    /// The place, made with these resources.
+    pub fn made(name: &str, json: &str) -> Ground {
+        let ground = Ground::new(name);
+        ground.cgroup.create(Some(&resources(json))).unwrap();
+        ground
+    }
+
+    /// The content of a file of a controller.
+    pub fn read(&self, controller: &str, file: &str) -> String {
+        let path = self.cgroup.path_of(controller).unwrap().join(file);
+        let text = std::fs::read_to_string(&path);
+        text.unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
+    }
+
+    /// Which of the directories, from the top one to the container's, are there.
+    pub fn there(&self) -> Vec<PathBuf> {
+        let levels = |leaf: PathBuf| leaf.ancestors().take(3).map(Path::to_path_buf).collect();
+        let all = self.cgroup.hierarchies().iter().flat_map(|one| -> Vec<_> { levels(one.dir()) });
+        all.filter(|path| path.exists()).collect()
+    }
+
+    /// A process in the container's cgroups.
+    pub fn process(&self) -> Process {
+        let process = Process::start(&["sleep", "600"]);
+        self.cgroup.join_all(process.pid()).unwrap();
+        process
+    }
+
+    /// The status of a shell command that is run in the container's cgroups.
+    pub fn shell(&self, script: &str) -> bool {
+        // It waits for a line, so that it does nothing before it is where it belongs.
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("read go; {script}")])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        self.cgroup.join_all(Pid::from_raw(child.id().cast_signed())).unwrap();
+        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"go\n").unwrap();
+        child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.cgroup.kill_all(9).unwrap();
+        self.cgroup.remove().unwrap();
+        for hierarchy in self.cgroup.hierarchies() {
+            let leaf = hierarchy.dir();
+            for parent in leaf.ancestors().skip(1).take(2) {
+                assert!(parent.starts_with("/sys/fs/cgroup") && leaf.starts_with(parent));
+                if parent.exists() {
+                    std::fs::remove_dir(parent).unwrap();
+                }
+            }
+        }
+        assert!(self.there().is_empty(), "{} is left", self.top.display());
+    }
+}
+
+/// A child that is killed and waited for at the end.
+pub struct Process(Child);
+
+impl Process {
+    pub fn start(command: &[&str]) -> Process {
+        let mut start = Command::new(command[0]);
+        start.args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).process_group(0);
+        Process(start.spawn().unwrap())
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().cast_signed())
+    }
+
+    /// /proc/PID/cgroup.
+    pub fn places(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/cgroup", self.pid())).unwrap()
+    }
+
+    /// The signal it dies of, within ten seconds.
+    pub fn killed_by(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.signal();
+            }
+            assert!(Instant::now() < deadline, "{} is still there", self.pid());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+pub fn resources(json: &str) -> LinuxResources {
+    serde_json::from_str(json).unwrap()
+}
+
+/// An error with its causes, as `main` prints it.
+pub fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,240 @@
+//! A container's cgroups from their making to their end, on real hierarchies.
+
+use std::time::{Duration, Instant};
+
+use crate::ground::{Ground, Process, everywhere, resources, told};
+use cgroup::{Cgroup, Error, Mode};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::{fstat, stat};
+
+#[test]
+fn makes_joins_and_removes() {
+    everywhere("life::makes_joins_and_removes", || {
+        let ground = Ground::made("life", "{}");
+        assert_eq!(ground.there().len(), 3 * ground.cgroup.hierarchies().len());
+        assert_eq!(ground.cgroup.pids().unwrap(), [0; 0]);
+
+        let process = ground.process();
+        assert_eq!(ground.cgroup.pids().unwrap(), [process.pid().as_raw()]);
+        let places = process.places();
+        for hierarchy in ground.cgroup.hierarchies() {
+            let end = format!(":{}", hierarchy.path().display());
+            assert!(places.lines().any(|line| line.ends_with(&end)), "{end} in {places}");
+        }
+        drop(process);
+
+        ground.cgroup.remove().unwrap();
+        // The parents stay: others may use them.
+        assert_eq!(ground.there().len(), 2 * ground.cgroup.hierarchies().len());
+        ground.cgroup.remove().unwrap();
+        assert_eq!(ground.cgroup.pids().unwrap(), [0; 0]);
+        assert!(!ground.cgroup.is_frozen().unwrap());
+    });
+}
+
+#[test]
+fn a_relative_path_counts_from_our_own_cgroup() {
+    everywhere("life::a_relative_path_counts_from_our_own_cgroup", || {
+        let mode = Mode::detect().unwrap();
+        let name = format!("cgroup-test-{}-relative", std::process::id());
+        let cgroup = Cgroup::locate(mode, None, &name).unwrap();
+        assert_eq!(
+            cgroup,
+            Cgroup::locate(mode, Some(name.as_ref()), "x")
+                .map(|mut one| {
+                    // All but the fact that it was asked for.
+                    one = serde_json::from_str(
+                        &serde_json::to_string(&one)
+                            .unwrap()
+                            .replace("\"explicit\":true", "\"explicit\":false"),
+                    )
+                    .unwrap();
+                    one
+                })
+                .unwrap()
+        );
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        for hierarchy in cgroup.hierarchies() {
+            let parent = hierarchy.path().parent().unwrap().to_str().unwrap();
+            let wanted = format!(":{}:", hierarchy.mount_data());
+            let line = own.lines().find(|line| line.contains(&wanted)).unwrap();
+            let own = line.rsplit(':').next().unwrap();
+            // Our own is the root on this hierarchy, or on v2 its parent counts.
+            if mode == Mode::V2 {
+                assert_eq!(
+                    parent,
+                    std::path::Path::new(own).parent().map_or("/", |p| p.to_str().unwrap())
+                );
+            } else {
+                assert_eq!(parent, own);
+            }
+        }
+        cgroup.create(None).unwrap();
+        cgroup.remove().unwrap();
+    });
+}
+
+#[test]
+fn refuses_a_directory_with_processes() {
+    everywhere("life::refuses_a_directory_with_processes", || {
+        let ground = Ground::made("busy", "{}");
+        let process = ground.process();
+        let error = ground.cgroup.create(None).unwrap_err();
+        assert!(matches!(error, Error::NotEmpty { count: 1, .. }), "{error}");
+        assert!(
+            error.to_string().starts_with("container's cgroup is not empty: 1 process(es) found")
+        );
+        // It was not ours to remove.
+        assert_eq!(ground.cgroup.pids().unwrap(), [process.pid().as_raw()]);
+        drop(process);
+        // An empty one is taken as it is.
+        ground.cgroup.create(None).unwrap();
+        ground.cgroup.freeze().unwrap();
+        let error = ground.cgroup.create(None).unwrap_err();
+        assert!(matches!(error, Error::Frozen { .. }), "{error}");
+        ground.cgroup.thaw().unwrap();
+    });
+}
+
+#[test]
+fn a_failure_leaves_nothing() {
+    everywhere("life::a_failure_leaves_nothing", || {
+        let ground = Ground::new("failure");
+        for json in [
+            // Found before, by the kernel, and by the kernel after devices and directories.
+            r#"{"devices":[{"allow":true,"access":"x"}]}"#,
+            r#"{"cpu":{"cpus":"4000-4001"}}"#,
+            r#"{"hugepageLimits":[{"pageSize":"3MB","limit":1}]}"#,
+        ] {
+            let error = ground.cgroup.create(Some(&resources(json))).unwrap_err();
+            assert_eq!(ground.there(), [""; 0].map(std::path::PathBuf::from), "{error}");
+        }
+    });
+}
+
+#[test]
+fn freezes_and_thaws() {
+    everywhere("life::freezes_and_thaws", || {
+        let ground = Ground::made("freeze", "{}");
+        assert!(!ground.cgroup.is_frozen().unwrap());
+        // A frozen cgroup without processes is frozen too.
+        ground.cgroup.freeze().unwrap();
+        assert!(ground.cgroup.is_frozen().unwrap());
+        ground.cgroup.thaw().unwrap();
+        assert!(!ground.cgroup.is_frozen().unwrap());
+
+        let marker = std::env::temp_dir().join(format!("cgroup-test-{}", std::process::id()));
+        let script = format!("while :; do echo >> {}; sleep 0.01; done", marker.display());
+        let process = Process::start(&["sh", "-c", &script]);
+        ground.cgroup.join_all(process.pid()).unwrap();
+        let length = || std::fs::metadata(&marker).map_or(0, |data| data.len());
+        let grows = || {
+            let before = length();
+            std::thread::sleep(Duration::from_millis(200));
+            length() > before
+        };
+        assert!(grows());
+        ground.cgroup.freeze().unwrap();
+        assert!(ground.cgroup.is_frozen().unwrap());
+        assert!(!grows());
+        ground.cgroup.freeze().unwrap();
+        ground.cgroup.thaw().unwrap();
+        assert!(grows());
+        ground.cgroup.kill_all(9).unwrap();
+        std::fs::remove_file(&marker).unwrap();
+    });
+}
+
+#[test]
+fn kills_everything_below_even_frozen() {
+    everywhere("life::kills_everything_below_even_frozen", || {
+        let ground = Ground::made("kill", "{}");
+        for (signal, frozen) in [(15, false), (9, false), (9, true), (34, false)] {
+            let mut first = ground.process();
+            let mut second = ground.process();
+            if frozen {
+                ground.cgroup.freeze().unwrap();
+            }
+            ground.cgroup.kill_all(signal).unwrap();
+            assert_eq!(first.killed_by(), Some(signal));
+            assert_eq!(second.killed_by(), Some(signal));
+            // Killing does not leave a frozen cgroup that no container can start in again on v1;
+            // on v2 what is frozen stays so, and dies all the same.
+            ground.cgroup.thaw().unwrap();
+        }
+        ground.cgroup.kill_all(9).unwrap();
+    });
+}
+
+#[test]
+fn signals_reach_a_frozen_container_later() {
+    everywhere("life::signals_reach_a_frozen_container_later", || {
+        let ground = Ground::made("later", "{}");
+        let mut process = ground.process();
+        ground.cgroup.freeze().unwrap();
+        ground.cgroup.kill_all(15).unwrap();
+        // A signal is no reason to let go of what someone paused.
+        assert!(ground.cgroup.is_frozen().unwrap());
+        ground.cgroup.thaw().unwrap();
+        assert_eq!(process.killed_by(), Some(15));
+    });
+}
+
+#[test]
+fn removes_sub_cgroups_and_waits_for_those_that_leave() {
+    everywhere("life::removes_sub_cgroups_and_waits_for_those_that_leave", || {
+        let ground = Ground::made("sub", "{}");
+        for hierarchy in ground.cgroup.hierarchies() {
+            std::fs::create_dir_all(hierarchy.dir().join("a/b")).unwrap();
+            std::fs::create_dir_all(hierarchy.dir().join("c")).unwrap();
+        }
+        let process = ground.process();
+        let pid = process.pid();
+        let killer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            kill(pid, Signal::SIGKILL).unwrap();
+            drop(process);
+        });
+        let start = Instant::now();
+        ground.cgroup.remove().unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(250));
+        killer.join().unwrap();
+        assert!(ground.cgroup.hierarchies().iter().all(|one| !one.dir().exists()));
+    });
+}
+
+#[test]
+fn does_not_wait_for_ever() {
+    everywhere("life::does_not_wait_for_ever", || {
+        let ground = Ground::made("ever", "{}");
+        let process = ground.process();
+        let start = Instant::now();
+        let error = ground.cgroup.remove().unwrap_err();
+        assert!(start.elapsed() < Duration::from_secs(10));
+        let dir = ground.cgroup.hierarchies()[0].dir();
+        assert_eq!(
+            told(&error),
+            format!("container's cgroup is not empty: 1 process(es) found in {}", dir.display())
+        );
+        drop(process);
+    });
+}
+
+#[test]
+fn the_unified_directory_is_the_one_to_be_born_in() {
+    everywhere("life::the_unified_directory_is_the_one_to_be_born_in", || {
+        let ground = Ground::made("born", "{}");
+        let expected = stat(&ground.cgroup.path_of("").unwrap()).unwrap();
+        let found = fstat(ground.cgroup.unified_dir().unwrap().unwrap()).unwrap();
+        assert_eq!((found.st_dev, found.st_ino), (expected.st_dev, expected.st_ino));
+
+        // Beside a first process that has moved into a sub-cgroup.
+        let process = ground.process();
+        let sub = ground.cgroup.path_of("").unwrap().join("init.scope");
+        std::fs::create_dir(&sub).unwrap();
+        std::fs::write(sub.join("cgroup.procs"), process.pid().to_string()).unwrap();
+        let found =
+            fstat(ground.cgroup.unified_dir_beside(process.pid()).unwrap().unwrap()).unwrap();
+        assert_eq!(found.st_ino, stat(&sub).unwrap().st_ino);
+    });
+}
