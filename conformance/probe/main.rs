@@ -18,8 +18,8 @@ fn main() -> ExitCode {
         "cwd": std::env::current_dir().ok(),
         "pid": std::process::id(),
         "ppid": std::os::unix::process::parent_id(),
-        "sid": rustix::process::getsid(None).map(|p| p.as_raw_nonzero().get()).ok(),
-        "pgid": rustix::process::getpgrp().as_raw_nonzero().get(),
+        "sid": stat_field(3),
+        "pgid": stat_field(2),
         "status": status(),
         "limits": limits(),
         "oom_score_adj": text("/proc/self/oom_score_adj"),
@@ -43,6 +43,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// A number of /proc/self/stat, counted from the field after the command's name.
+fn stat_field(index: usize) -> Option<i64> {
+    text("/proc/self/stat")?.rsplit_once(')')?.1.split_whitespace().nth(index)?.parse().ok()
 }
 
 fn uname(name: &std::ffi::CStr) -> String {

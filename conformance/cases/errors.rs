@@ -1,0 +1,405 @@
+//! Bad input: exit code, one clear line that names the object and the step, and nothing left.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::case::{Case, Outcome, Peer};
+use crate::env::Env;
+use crate::{ensure, ensure_eq};
+
+const GHOST_WORDS: &[(Peer, &str)] = &[
+    (Peer::Runc, "ghost only: runc's line does not name the place"),
+    (Peer::Crun, "ghost only: crun's line does not name the place"),
+];
+const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "crun words its errors in its own way")];
+
+/// The cases of this area.
+pub const CASES: &[Case] = &[
+    Case::new("errors/config-missing", config_missing),
+    Case::new("errors/config-broken", config_broken).not_on(GHOST_WORDS),
+    Case::new("errors/config-of-the-wrong-type", config_type).not_on(GHOST_WORDS),
+    Case::new("errors/config-lacks-what-is-required", config_required).not_on(GHOST_WORDS),
+    Case::new("errors/bundle-missing", bundle_missing),
+    Case::new("errors/rootfs-missing", rootfs_missing),
+    Case::new("errors/rootfs-is-a-file", rootfs_file),
+    Case::new("errors/unknown-capability", unknown_capability).not_on(&[
+        (Peer::Runc, "ghost only: runc warns and goes on"),
+        (Peer::Crun, "ghost only: crun warns and goes on"),
+    ]),
+    Case::new("errors/mount-that-fails", mount_fails).not_on(CRUN),
+    Case::new("errors/mount-source-missing", mount_source).not_on(CRUN),
+    Case::new("errors/mount-option-unknown-to-the-file-system", mount_option),
+    Case::new("errors/command-missing", command_missing).not_on(CRUN),
+    Case::new("errors/command-that-cannot-run", command_cannot_run).not_on(CRUN),
+    Case::new("errors/command-of-another-format", command_format),
+    Case::new("errors/no-arguments", no_arguments),
+    Case::new("errors/cwd-relative", cwd_relative),
+    Case::new("errors/cwd-not-a-directory", cwd_file),
+    Case::new("errors/unknown-namespace-type", unknown_namespace),
+    Case::new("errors/unknown-rlimit", unknown_rlimit),
+    Case::new("errors/rlimit-soft-above-hard", rlimit_soft),
+    Case::new("errors/device-of-an-unknown-type", device_type),
+    Case::new("errors/hostname-without-a-uts-namespace", hostname_shared)
+        .not_on(&[(Peer::Crun, "crun renames the host")]),
+    Case::new("errors/terminal-without-a-console", terminal_detached).not_on(CRUN),
+    Case::new("errors/console-socket-without-a-terminal", console_unused)
+        .not_on(&[(Peer::Crun, "crun ignores the socket")]),
+    Case::new("errors/usage", usage).not_on(CRUN),
+    Case::new("errors/flags-not-built-are-refused", not_built).not_on(&[
+        (Peer::Runc, "ghost only: runc has them"),
+        (Peer::Crun, "ghost only: crun has them"),
+    ]),
+    Case::new("errors/one-dash-and-repeated-flags", flag_forms)
+        .not_on(&[(Peer::Crun, "crun reads one dash as a group of short flags")]),
+    Case::new("errors/flags-end-at-the-id", flags_end)
+        .not_on(&[(Peer::Crun, "crun reads flags anywhere")]),
+    Case::new("errors/config-changes-after-create-do-not-count", config_after_create),
+];
+
+/// `create` and `run` both fail with exit code 1 and one line that has all `words`, and leave nothing.
+fn refuses(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
+    bundle.save()?;
+    refuses_saved(env, bundle, words)
+}
+
+fn refuses_saved(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    for verb in ["create", "run"] {
+        let pid_file = env.dir.join("pid-of-nothing");
+        let file = pid_file.to_string_lossy().into_owned();
+        let output =
+            env.runtime(&[verb, "--bundle", &dir, "--pid-file", &file, &env.id(verb)]).exits(1)?;
+        ensure_eq!(output.stdout, "", "stdout of {verb}");
+        ensure_eq!(output.stderr.lines().count(), 1, "lines of stderr of {output}");
+        for word in words {
+            ensure!(output.stderr.contains(word), "stderr lacks {word:?}: {output}");
+        }
+        env.nothing_left()?;
+        ensure!(!pid_file.exists(), "a pid file was written");
+    }
+    Ok(())
+}
+
+fn ghost_words<'a>(env: &Env, words: &'a [&'a str]) -> &'a [&'a str] {
+    if env.is(Peer::Ghost) { words } else { &[] }
+}
+
+fn config_missing(env: &mut Env) -> Outcome {
+    let bundle = env.bundle()?;
+    refuses_saved(env, &bundle, &["config.json"])
+}
+
+fn config_broken(env: &mut Env) -> Outcome {
+    let bundle = env.bundle()?;
+    for (text, place) in [
+        ("{\n  \"ociVersion\": \"1.0.2\",\n  \"process\": }", "line 3 column 14"),
+        ("", "line 1 column 0"),
+        ("{\"ociVersion\": \"1.0.2\"", "line 1 column 22"),
+        ("{}\ntrailing", "line 2 column 1"),
+    ] {
+        fs::write(bundle.dir.join("config.json"), text)?;
+        refuses_saved(env, &bundle, &["config.json", place])?;
+    }
+    Ok(())
+}
+
+fn config_type(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/args", json!("not a list"))?;
+    bundle.save()?;
+    let text = fs::read_to_string(bundle.dir.join("config.json"))?;
+    let line = text.lines().position(|l| l.contains("not a list")).unwrap_or_default() + 1;
+    refuses_saved(env, &bundle, &["config.json", &format!("line {line} ")])
+}
+
+fn config_required(env: &mut Env) -> Outcome {
+    for (pointer, word) in
+        [("/ociVersion", "ociVersion"), ("/root", "root"), ("/process/cwd", "cwd")]
+    {
+        let mut bundle = env.bundle()?;
+        bundle.remove(pointer)?;
+        refuses(env, &bundle, &[word])?;
+    }
+    Ok(())
+}
+
+fn bundle_missing(env: &mut Env) -> Outcome {
+    let dir = env.dir.join("no-such-bundle").to_string_lossy().into_owned();
+    for verb in ["create", "run"] {
+        let output = env.runtime(&[verb, "-b", &dir, &env.id("x")]).exits(1)?;
+        ensure!(output.stderr.contains("no-such-bundle"), "{output}");
+        ensure_eq!(output.stderr.lines().count(), 1, "lines of stderr of {output}");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn rootfs_missing(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/root/path", json!("no-such-rootfs"))?;
+    refuses(env, &bundle, &["no-such-rootfs"])
+}
+
+fn rootfs_file(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    fs::write(bundle.dir.join("a-file"), "")?;
+    bundle.set("/root/path", json!("a-file"))?;
+    refuses(env, &bundle, ghost_words(env, &["a-file"]))
+}
+
+fn unknown_capability(env: &mut Env) -> Outcome {
+    for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
+        let mut bundle = env.bundle()?;
+        bundle.capabilities(&[set], &["CAP_FLY"]);
+        refuses(env, &bundle, &["CAP_FLY"])?;
+    }
+    Ok(())
+}
+
+fn mount_fails(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.mount(json!({"destination": "/here", "type": "nosuchfs", "source": "nothing"}))?;
+    refuses(env, &bundle, &["/here", "no such device"])?;
+    refuses(env, &bundle, ghost_words(env, &["nosuchfs"]))
+}
+
+fn mount_source(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.bind("/no/such/source".as_ref(), "/here", &[])?;
+    refuses(env, &bundle, &["/no/such/source", "no such file or directory"])
+}
+
+fn mount_option(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.mount(json!({
+        "destination": "/here", "type": "tmpfs", "source": "tmpfs", "options": ["nonsense=1"],
+    }))?;
+    refuses(env, &bundle, ghost_words(env, &["/here", "nonsense"]))
+}
+
+fn command_missing(env: &mut Env) -> Outcome {
+    for (command, text) in [
+        ("nosuch", r#"exec: \"nosuch\": executable file not found in $PATH"#),
+        ("/no/such", r#"exec: \"/no/such\": stat /no/such: no such file or directory"#),
+        ("/bin/sh/x", r#"exec: \"/bin/sh/x\": stat /bin/sh/x: not a directory"#),
+    ] {
+        let mut bundle = env.bundle()?;
+        bundle.args(&[command]);
+        refuses(env, &bundle, &[text])?;
+    }
+    Ok(())
+}
+
+fn command_cannot_run(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    fs::write(bundle.rootfs().join("etc/plain"), "text")?;
+    bundle.args(&["/etc/plain"]);
+    refuses(env, &bundle, &["/etc/plain", "permission denied"])?;
+    bundle.args(&["/etc"]);
+    let output = env.run(&bundle)?.exits(1)?;
+    let known = ["permission denied", "is a directory"].iter().any(|w| output.stderr.contains(w));
+    ensure!(known, "a directory as the command: {output}");
+    env.nothing_left()
+}
+
+fn command_format(env: &mut Env) -> Outcome {
+    use std::os::unix::fs::PermissionsExt;
+    let mut bundle = env.bundle()?;
+    let file = bundle.rootfs().join("bin/garbage");
+    fs::write(&file, [0x7f, b'E', b'L', b'F', 0, 0])?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+    bundle.args(&["/bin/garbage"]);
+    // runc learns of it only once the process was started, so `create` alone would pass.
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.to_lowercase().contains("exec format error"), "{output}");
+    env.nothing_left()
+}
+
+fn no_arguments(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.args(&[]);
+    refuses(env, &bundle, &["args"])
+}
+
+fn cwd_relative(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/cwd", json!("home/user"))?;
+    if env.is(Peer::Crun) {
+        // It takes it from the container's root.
+        return env.run(&bundle)?.output().map(|_| ());
+    }
+    refuses(env, &bundle, &["absolute"])
+}
+
+fn cwd_file(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/cwd", json!("/etc/passwd"))?;
+    refuses(env, &bundle, &["/etc/passwd"])
+}
+
+fn unknown_namespace(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/namespaces/-", json!({"type": "dream"}))?;
+    refuses(env, &bundle, &["dream"])
+}
+
+fn unknown_rlimit(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_DREAM", "soft": 1, "hard": 1}]))?;
+    refuses(env, &bundle, &["RLIMIT_DREAM"])
+}
+
+fn rlimit_soft(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 200, "hard": 100}]))?;
+    refuses(env, &bundle, ghost_words(env, &["RLIMIT_NOFILE"]))
+}
+
+fn device_type(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle
+        .set("/linux/devices", json!([{"path": "/dev/x", "type": "q", "major": 1, "minor": 1}]))?;
+    refuses(env, &bundle, ghost_words(env, &["q"]))
+}
+
+fn hostname_shared(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.drop_namespace("uts")?;
+    refuses(env, &bundle, &["hostname"])
+}
+
+fn terminal_detached(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/terminal", json!(true))?;
+    bundle.save()?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let words = "cannot allocate tty if runc will detach without setting console socket";
+    let words = if env.is(Peer::Runc) { words } else { "console socket" };
+    for verb in [&["create"][..], &["run", "-d"]] {
+        let output = env.runtime(&[verb, &["-b", &dir, &env.id("x")]].concat()).exits(1)?;
+        ensure!(output.stderr.contains(words), "stderr lacks {words:?}: {output}");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn console_unused(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["true"])?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let socket = crate::console::ConsoleSocket::bind(&env.dir.join("console.sock"))?;
+    let path = socket.path.to_string_lossy().into_owned();
+    let id = env.id("x");
+    let output =
+        env.runtime(&["run", "-d", "-b", &dir, "--console-socket", &path, &id]).exits(1)?;
+    ensure!(output.stderr.contains("console socket"), "{output}");
+    env.nothing_left()
+}
+
+fn usage(env: &mut Env) -> Outcome {
+    let id = env.id("x");
+    for words in [
+        &["create"][..],
+        &["create", "a", "b"],
+        &["start"],
+        &["state"],
+        &["state", "a", "b"],
+        &["kill"],
+        &["kill", "a", "9", "b"],
+        &["delete"],
+        &["run"],
+        &["ps"],
+        &["list", "a"],
+        &["create", "--frob", &id],
+        &["--frob", "list"],
+        &["spec", "a"],
+        &["exec", &id],
+    ] {
+        let output = env.runtime(words).output()?;
+        // exec's errors exit 255.
+        let wanted = if words[0] == "exec" { vec![1, 255] } else { vec![1] };
+        ensure!(wanted.contains(&output.code()), "exit code of {output}");
+        ensure!(!output.stderr.is_empty(), "no line on stderr: {output}");
+    }
+    env.nothing_left()
+}
+
+fn not_built(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["sleep", "1000"])?;
+    let id = env.detach(&bundle, "d", &[])?;
+    let dir = env.dir.to_string_lossy().into_owned();
+    for words in [
+        &["checkpoint", "--image-path", &dir, &id][..],
+        &["events", "--stats", &id],
+        &["pause", &id],
+        &["update", "--memory", "100000000", &id],
+    ] {
+        let output = env.runtime(words).output()?;
+        if output.code() == 0 {
+            // Built by now: then it is not for this case to judge.
+            continue;
+        }
+        ensure_eq!(output.code(), 1, "exit code of {output}");
+        ensure!(output.stderr.contains(words[0]), "stderr does not name {}: {output}", words[0]);
+    }
+    Ok(())
+}
+
+fn flag_forms(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["sh", "-c", "exit 3"])?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let root = env.root().to_string_lossy().into_owned();
+    let id = env.id("x");
+    let logs = [env.dir.join("log1"), env.dir.join("log2")];
+    let paths: Vec<String> = logs.iter().map(|p| p.to_string_lossy().into_owned()).collect();
+    // The last of a repeated flag counts, and one dash is as good as two.
+    let words = [
+        "-root",
+        "/nowhere",
+        "-root",
+        &root,
+        "--log",
+        &paths[0],
+        "--log",
+        &paths[1],
+        "run",
+        "-bundle",
+        "/nowhere",
+        &format!("-bundle={dir}"),
+        "--no-pivot=false",
+        &id,
+    ];
+    env.bare_runtime(&words).exits(3)?;
+    env.bare_runtime(&["--root", &root, "--log", &paths[0], "--log", &paths[1], "start", &id])
+        .exits(1)?;
+    ensure!(!logs[0].exists() || fs::read_to_string(&logs[0])?.is_empty(), "the first log counts");
+    ensure!(fs::read_to_string(&logs[1])?.contains("does not exist"), "the last log is empty");
+    env.nothing_left()
+}
+
+fn flags_end(env: &mut Env) -> Outcome {
+    // What follows the id belongs to the command, also when it looks like a flag.
+    let bundle = env.bundle_with(&["sleep", "1000"])?;
+    let id = env.detach(&bundle, "d", &[])?;
+    let output = env.exec(&id, &[], &["echo", "--detach", "-d", "--", "-t"]).ok()?;
+    ensure_eq!(output.stdout, "--detach -d -- -t\n", "stdout");
+    let output = env.runtime(&["exec", &id, "--", "echo", "x"]).output()?;
+    ensure!(output.code() != 0 || output.stdout == "x\n", "{output}");
+    Ok(())
+}
+
+fn config_after_create(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.writable().shell("echo first > /result");
+    let id = env.create(&bundle, "c", &[])?;
+    fs::write(bundle.dir.join("config.json"), "garbage")?;
+    env.verb("start", &id).ok()?;
+    let text = env.wait_file(&bundle.rootfs().join("result"))?;
+    ensure_eq!(text, "first\n", "result");
+    env.wait_status(&id, "stopped")?;
+    let state: Value = env.state(&id)?;
+    ensure_eq!(state["bundle"], json!(bundle.dir), "bundle");
+    env.verb("delete", &id).ok()?;
+    Ok(())
+}
