@@ -1,0 +1,40 @@
+//! The commands: one module each, and the table of them.
+
+mod console;
+mod create;
+mod delete;
+mod exec;
+mod features;
+mod kill;
+mod launch;
+mod list;
+mod pause;
+mod ps;
+mod resume;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use crate::cli::Entry;
+
+/// Every command, in the order of the help text.
+pub const TABLE: &[Entry] = &[
+    create::ENTRY,
+    start::ENTRY,
+    state::ENTRY,
+    kill::ENTRY,
+    delete::ENTRY,
+    run::ENTRY,
+    exec::ENTRY,
+    list::ENTRY,
+    ps::ENTRY,
+    pause::ENTRY,
+    resume::ENTRY,
+    spec::ENTRY,
+    features::ENTRY,
+];
+
+/// runc's other commands. podman asks `checkpoint --help` whether there is a checkpoint, so they
+/// are errors with every argument.
+pub const NOT_BUILT: &[&str] = &["checkpoint", "events", "restore", "update"];

@@ -1,0 +1,33 @@
+//! `delete`: removes what a stopped container left, or with `--force` any container.
+
+use clap::{Arg, ArgMatches};
+
+use crate::cli::{self, Entry, flag};
+use crate::context::Context;
+use crate::error::Error;
+
+/// The command's place in the table.
+pub const ENTRY: Entry = Entry {
+    name: "delete",
+    about: "remove a container",
+    operands: "<container-id>",
+    count: (1, Some(1)),
+    stops_at_first: false,
+    flags,
+    run,
+};
+
+fn flags() -> Vec<Arg> {
+    vec![flag::switch("force", "kill the container first if it still runs (SIGKILL)").short('f')]
+}
+
+fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
+    let force = arguments.get_flag("force");
+    match context.store().load(cli::id(arguments)?) {
+        Ok(container) => container.delete(force)?,
+        // Engines clean up with --force what may never have been there.
+        Err(container::Error::NotFound) if force => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(0)
+}

@@ -1,0 +1,216 @@
+//! `features`: what this runtime can do, in the form of features.md of the runtime-spec.
+//!
+//! Engines decide by it whether to use idmapped and recursive read-only mounts, so it says what
+//! is built, not what the kernel could do.
+
+use std::collections::BTreeMap;
+
+use clap::ArgMatches;
+use serde::Serialize;
+
+use crate::cli::{Entry, SPEC_VERSION};
+use crate::context::Context;
+use crate::error::Error;
+use crate::output::{self, json};
+
+/// The command's place in the table.
+pub const ENTRY: Entry = Entry {
+    name: "features",
+    about: "show what this runtime can do",
+    operands: "",
+    count: (0, Some(0)),
+    stops_at_first: false,
+    flags: Vec::new,
+    run,
+};
+
+fn run(_context: &Context, _arguments: &ArgMatches) -> Result<u8, Error> {
+    output::print(&(json::indented("features", &features(), "    ")? + "\n"))?;
+    Ok(0)
+}
+
+/// The order of the capabilities is their number's.
+const CAPABILITIES: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Features {
+    oci_version_min: &'static str,
+    oci_version_max: &'static str,
+    hooks: &'static [&'static str],
+    mount_options: Vec<&'static str>,
+    linux: Linux,
+    annotations: BTreeMap<&'static str, &'static str>,
+    potentially_unsafe_config_annotations: &'static [&'static str],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    namespaces: &'static [&'static str],
+    capabilities: &'static [&'static str],
+    cgroup: Cgroup,
+    seccomp: Seccomp,
+    apparmor: Enabled,
+    selinux: Enabled,
+    intel_rdt: Enabled,
+    mount_extensions: MountExtensions,
+    net_devices: Enabled,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Cgroup {
+    v1: bool,
+    v2: bool,
+    systemd: bool,
+    systemd_user: bool,
+    rdma: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Seccomp {
+    enabled: bool,
+    actions: &'static [&'static str],
+    operators: &'static [&'static str],
+    archs: &'static [&'static str],
+    known_flags: &'static [&'static str],
+    supported_flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct MountExtensions {
+    idmap: Enabled,
+}
+
+#[derive(Serialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+fn features() -> Features {
+    let mut mount_options = container::MOUNT_OPTIONS.to_vec();
+    mount_options.sort_unstable();
+    Features {
+        oci_version_min: "1.0.0",
+        oci_version_max: SPEC_VERSION,
+        hooks: &[
+            "prestart",
+            "createRuntime",
+            "createContainer",
+            "startContainer",
+            "poststart",
+            "poststop",
+        ],
+        mount_options,
+        linux: linux(),
+        annotations: BTreeMap::from([
+            ("ghost-runc.version", env!("CARGO_PKG_VERSION")),
+            // CRI-O and podman read runc's name for it.
+            ("org.opencontainers.runc.checkpoint.enabled", "false"),
+        ]),
+        potentially_unsafe_config_annotations: &[],
+    }
+}
+
+fn linux() -> Linux {
+    Linux {
+        namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
+        capabilities: CAPABILITIES,
+        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: false },
+        seccomp: Seccomp {
+            enabled: true,
+            actions: seccomp::known_actions(),
+            operators: seccomp::known_operators(),
+            archs: seccomp::known_archs(),
+            known_flags: seccomp::known_flags(),
+            supported_flags: supported_flags(),
+        },
+        apparmor: Enabled { enabled: true },
+        selinux: Enabled { enabled: true },
+        intel_rdt: Enabled { enabled: false },
+        mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
+        net_devices: Enabled { enabled: false },
+    }
+}
+
+/// The filter flags that this kernel has too; one is younger than the oldest kernel we run on.
+fn supported_flags() -> Vec<&'static str> {
+    let release = nix::sys::utsname::uname().map(|uname| uname.release().to_owned());
+    let release = release.unwrap_or_default();
+    let kernel = version(&release.to_string_lossy());
+    let known = seccomp::known_flags().iter().copied();
+    known.filter(|flag| !flag.ends_with("_WAIT_KILLABLE_RECV") || kernel >= (5, 19)).collect()
+}
+
+/// Major and minor number of a kernel release.
+fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_are_read_by_their_numbers() {
+        for (release, numbers) in
+            [("6.18.5-amd64", (6, 18)), ("5.14", (5, 14)), ("7-rc1", (7, 0)), ("", (0, 0))]
+        {
+            assert_eq!(version(release), numbers, "{release}");
+        }
+    }
+
+    #[test]
+    fn lists_are_sorted_as_runc_sorts_them() {
+        let features = features();
+        assert!(features.mount_options.is_sorted());
+        assert!(features.mount_options.contains(&"rro"));
+        assert!(features.linux.namespaces.is_sorted());
+        assert_eq!(features.linux.capabilities.len(), 41);
+    }
+}

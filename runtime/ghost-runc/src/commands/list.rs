@@ -1,0 +1,116 @@
+//! `list`: the containers of a root directory.
+
+use std::fs;
+use std::io::ErrorKind;
+
+use clap::{Arg, ArgMatches};
+use container::Container;
+
+use crate::cli::{Entry, flag};
+use crate::context::Context;
+use crate::error::Error;
+use crate::output::{self, json, state::State, table};
+
+/// The command's place in the table.
+pub const ENTRY: Entry = Entry {
+    name: "list",
+    about: "list the containers of the given root",
+    operands: "",
+    count: (0, Some(0)),
+    stops_at_first: false,
+    flags,
+    run,
+};
+
+fn flags() -> Vec<Arg> {
+    vec![
+        flag::value("format", "table or json").short('f').default_value("table"),
+        flag::switch("quiet", "print ids only").short('q'),
+    ]
+}
+
+fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
+    let containers = containers(context)?;
+    if arguments.get_flag("quiet") {
+        output::print(&containers.iter().map(|c| c.id().to_owned() + "\n").collect::<String>())?;
+        return Ok(0);
+    }
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let states: Vec<State<'_>> = containers
+        .iter()
+        .map(|container| State::of(container, owner(&passwd, container.owner())))
+        .collect::<Result<_, _>>()?;
+    output::print(&match flag::text(arguments, "format") {
+        Some("table") => as_table(&states),
+        Some("json") => as_json(&states)?,
+        _ => return Err(Error::OutputFormat),
+    })?;
+    Ok(0)
+}
+
+/// A root that was named must be there; the default one is made by the first container.
+fn containers(context: &Context) -> Result<Vec<Container>, Error> {
+    match fs::metadata(&context.root) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !context.root_is_given => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(Error::file("open", &context.root, error)),
+        Ok(_) => {}
+    }
+    Ok(context.store().list()?)
+}
+
+fn as_table(states: &[State<'_>]) -> String {
+    let titles = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
+    let row = |state: &State<'_>| {
+        [
+            state.id.to_owned(),
+            state.pid.to_string(),
+            state.status.to_owned(),
+            state.bundle.clone(),
+            state.created.to_owned(),
+            state.owner.clone(),
+        ]
+    };
+    let rows: Vec<_> = std::iter::once(titles).chain(states.iter().map(row)).collect();
+    table::render(&rows)
+}
+
+fn as_json(states: &[State<'_>]) -> Result<String, Error> {
+    // Go encodes a list that nothing was ever added to as null.
+    let states = Some(states).filter(|states| !states.is_empty());
+    Ok(json::compact("list", &states)? + "\n")
+}
+
+/// The name of a user, or `#` and the uid.
+fn owner(passwd: &str, uid: u32) -> String {
+    let wanted = uid.to_string();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == wanted).then_some(name)
+    });
+    name.map_or_else(|| format!("#{uid}"), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_a_name_or_a_number() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nbroken\nann:x:1000:1000::/:/bin/sh\n";
+        for (uid, name) in [(0, "root"), (1000, "ann"), (100, "#100")] {
+            assert_eq!(owner(passwd, uid), name);
+        }
+    }
+
+    #[test]
+    fn no_containers_are_null_and_a_line_of_titles() {
+        assert_eq!(as_json(&[]).unwrap(), "null\n");
+        assert_eq!(
+            as_table(&[]),
+            "ID          PID         STATUS      BUNDLE      CREATED     OWNER\n"
+        );
+    }
+}

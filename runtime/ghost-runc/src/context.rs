@@ -1,0 +1,119 @@
+//! What every command is given: the global flags as they apply.
+
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use container::Store;
+
+use crate::cli::Globals;
+use crate::error::Error;
+
+/// The surroundings of one command.
+pub struct Context {
+    /// Where container state lives.
+    pub root: PathBuf,
+    /// Whether `--root` named it.
+    pub root_is_given: bool,
+    systemd_cgroup: bool,
+}
+
+impl Context {
+    /// Settles the root directory.
+    pub fn new(globals: &Globals) -> Result<Context, Error> {
+        Ok(Context {
+            root: root(globals.root.as_deref())?,
+            root_is_given: globals.root.is_some(),
+            systemd_cgroup: globals.systemd_cgroup,
+        })
+    }
+
+    /// The containers below the root directory.
+    pub fn store(&self) -> Store {
+        Store::new(&self.root)
+    }
+
+    /// For the commands that make a cgroup: refuses `--systemd-cgroup`. The others take the driver
+    /// from the container's saved state, and the flag means nothing to them.
+    pub fn refuse_systemd_cgroup(&self) -> Result<(), Error> {
+        match self.systemd_cgroup {
+            true => Err(Error::NotBuilt { what: "flag --systemd-cgroup".to_owned() }),
+            false => Ok(()),
+        }
+    }
+}
+
+fn root(given: Option<&Path>) -> Result<PathBuf, Error> {
+    if let Some(given) = given {
+        let root = absolute(given)?;
+        return if root == Path::new("/") { Err(Error::RootIsSlash) } else { Ok(root) };
+    }
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
+        Some(dir) if belongs_to_user() => {
+            let root = Path::new(&dir).join("ghost-runc");
+            make_sticky(&root)?;
+            Ok(root)
+        }
+        _ => Ok(PathBuf::from("/run/ghost-runc")),
+    }
+}
+
+/// The path from / on without `.` and `..`, by its text alone, as Go's filepath.Abs does it.
+pub fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    use std::path::Component;
+    let mut clean = PathBuf::new();
+    let from = match path.is_absolute() {
+        true => PathBuf::new(),
+        false => {
+            std::env::current_dir().map_err(|source| Error::file("getwd for", path, source))?
+        }
+    };
+    for component in from.join(path).components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    Ok(clean)
+}
+
+/// Whether `$XDG_RUNTIME_DIR` is to be used: not by the real root, but by anyone else, and by the
+/// root of a user namespace unless it calls itself root.
+fn belongs_to_user() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        return true;
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    !map.is_empty() && !whole && std::env::var_os("USER").is_none_or(|user| user != "root")
+}
+
+/// Files in `$XDG_RUNTIME_DIR` may be cleaned away unless they are sticky.
+fn make_sticky(root: &Path) -> Result<(), Error> {
+    let failed = |action| move |source| Error::file(action, root, source);
+    DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed("mkdir"))?;
+    std::fs::set_permissions(root, Permissions::from_mode(0o1700)).map_err(failed("chmod"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_cleaned_by_their_text() {
+        for (given, clean) in [("/a/../b/./c", "/b/c"), ("/../..", "/"), ("/", "/")] {
+            assert_eq!(absolute(Path::new(given)).unwrap(), Path::new(clean), "{given}");
+        }
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute(Path::new("x")).unwrap(), here.join("x"));
+        assert_eq!(absolute(Path::new("")).unwrap(), here);
+    }
+
+    #[test]
+    fn a_root_that_is_slash_is_refused() {
+        assert!(matches!(root(Some(Path::new("/run/.."))), Err(Error::RootIsSlash)));
+    }
+}
