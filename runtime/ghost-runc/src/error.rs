@@ -69,9 +69,6 @@ pub enum Error {
     /// A capability that does not exist.
     #[error("unknown capability \"{name}\"")]
     UnknownCapability { name: String },
-    /// A preserved descriptor is not open.
-    #[error("unable to stat preserved-fd {fd} (of {count})")]
-    PreservedFd { fd: u32, count: u32, source: Os },
     /// `spec` found a config.json.
     #[error("File config.json exists. Remove it first")]
     SpecExists,

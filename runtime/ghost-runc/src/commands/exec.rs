@@ -35,7 +35,7 @@ fn flags() -> Vec<Arg> {
         flag::file("pidfd-socket", "unix socket that receives a pidfd (not supported yet)"),
         flag::file("pid-file", "file to write the process ID to"),
         flag::switch("detach", "leave the process running").short('d'),
-        flag::list("cgroup", "run in this cgroup below the container's"),
+        flag::file("cgroup", "run in a cgroup below the container's (not supported yet)"),
         flag::switch("ignore-paused", "allow it in a paused container"),
         launch::preserve_fds(),
     ]);
@@ -49,7 +49,7 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 fn exec(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     guard::protect_own_binary()?;
     context.refuse_systemd_cgroup()?;
-    launch::refuse_pidfd_socket(arguments)?;
+    launch::refuse(arguments, &["pidfd-socket", "cgroup"])?;
     let container = context.store().load(cli::id(arguments)?)?;
     let mut process = process::of(&container, arguments)?;
     let listen = launch::listen_fds();
@@ -63,8 +63,7 @@ fn exec(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let options = ExecOptions {
         process,
         console_socket,
-        preserve_fds: launch::preserved(arguments, listen)?,
-        cgroup: cgroup(arguments)?,
+        preserve_fds: launch::preserved(arguments, listen),
         ignore_paused: arguments.get_flag("ignore-paused"),
     };
     let pid_file = launch::path(arguments, "pid-file")?;
@@ -110,16 +109,6 @@ fn or_kill(process: &Process, result: Result<(), Error>) -> Result<(), Error> {
         foreground::kill(process)?;
     }
     result
-}
-
-/// The cgroup below the container's. runc also takes `controller:path` for cgroup v1.
-fn cgroup(arguments: &ArgMatches) -> Result<Option<String>, Error> {
-    let mut given = flag::texts(arguments, "cgroup").filter(|path| !path.is_empty());
-    let Some(path) = given.next() else { return Ok(None) };
-    if path.contains(':') || given.next().is_some() {
-        return Err(Error::NotBuilt { what: "flag --cgroup for single controllers".to_owned() });
-    }
-    Ok(Some(path.to_owned()))
 }
 
 /// Digits only, and under its name only when whole: conmon reads the file as soon as it is there.

@@ -44,7 +44,7 @@ impl Launch {
     /// Reads the flags and the bundle they name.
     pub fn load(context: &Context, arguments: &ArgMatches) -> Result<Launch, Error> {
         context.refuse_systemd_cgroup()?;
-        refuse_pidfd_socket(arguments)?;
+        refuse(arguments, &["pidfd-socket"])?;
         let dir = flag::path(arguments, "bundle").filter(|dir| !dir.as_os_str().is_empty());
         let mut bundle = Bundle::load(dir.as_deref().unwrap_or(Path::new(".")))?;
         let listen = listen_fds();
@@ -59,7 +59,7 @@ impl Launch {
             console_socket: path(arguments, "console-socket")?,
             no_pivot: arguments.get_flag("no-pivot"),
             no_new_keyring: arguments.get_flag("no-new-keyring"),
-            preserve_fds: preserved(arguments, listen)?,
+            preserve_fds: preserved(arguments, listen),
         })
     }
 
@@ -91,10 +91,10 @@ impl Launch {
     }
 }
 
-/// Says that `--pidfd-socket` is not there yet, when it was given.
-pub fn refuse_pidfd_socket(arguments: &ArgMatches) -> Result<(), Error> {
-    match flag::path(arguments, "pidfd-socket") {
-        Some(_) => Err(Error::NotBuilt { what: "flag --pidfd-socket".to_owned() }),
+/// Says of flags that are not there yet that they are not, when they were given.
+pub fn refuse(arguments: &ArgMatches, flags: &[&str]) -> Result<(), Error> {
+    match flags.iter().find(|flag| arguments.contains_id(flag)) {
+        Some(flag) => Err(Error::NotBuilt { what: format!("flag --{flag}") }),
         None => Ok(()),
     }
 }
@@ -143,12 +143,8 @@ pub fn listen_environment(count: u32) -> Vec<String> {
     env
 }
 
-/// How many descriptors from 3 on the process gets, all of which must be open.
-pub fn preserved(arguments: &ArgMatches, listen: u32) -> Result<u32, Error> {
-    let count = arguments.get_one::<u32>("preserve-fds").copied().unwrap_or(0);
-    for fd in (listen..).take(count as usize).map(|fd| fd + 3) {
-        std::fs::symlink_metadata(format!("/proc/self/fd/{fd}"))
-            .map_err(|source| Error::PreservedFd { fd, count, source: source.into() })?;
-    }
-    Ok(listen + count)
+/// How many descriptors from 3 on the process gets.
+pub fn preserved(arguments: &ArgMatches, listen: u32) -> u32 {
+    let more = arguments.get_one::<u32>("preserve-fds").copied().unwrap_or(0);
+    listen.saturating_add(more)
 }

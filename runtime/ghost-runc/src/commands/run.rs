@@ -56,7 +56,10 @@ fn attached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     })?;
     let options = launch.options(id, foreground.take_console_socket());
     let prepared = container::prepare(&context.store(), options)?;
-    console::attach(&mut foreground)?;
+    if let Err(error) = console::attach(&mut foreground) {
+        prepared.container.delete(true)?;
+        return Err(error);
+    }
     let running = prepared.start()?;
     log::debug!("{id} runs as process {}", running.process.pid);
     let status = foreground.wait(&running.process);
