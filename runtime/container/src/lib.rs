@@ -1,1 +1,36 @@
-//! container
+//! The lifecycle of an OCI container.
+//!
+//! ```text
+//! create:  Bundle::load -> plan::build -> store::reserve -> cgroup -> spawn -> init::run (the child)
+//! start:   connect to the waiting init -> startContainer hooks, exec -> poststart hooks
+//! exec:    plan::process -> one clone3 -> setns on a pidfd -> exec
+//! ```
+//!
+//! The parent turns the configuration into plain data (`plan`); the child only acts on it (`init`).
+
+mod bundle;
+mod container;
+mod create;
+mod error;
+mod exec;
+pub mod foreground;
+pub mod guard;
+mod hooks;
+mod init;
+mod plan;
+mod process;
+mod spawn;
+mod start;
+mod store;
+mod sync;
+mod time;
+
+pub use bundle::Bundle;
+pub use container::{Container, Status};
+pub use create::{CreateOptions, Prepared, Running, create, prepare};
+pub use error::{Error, InitFailure, Os};
+pub use exec::ExecOptions;
+pub use plan::mount_options::KNOWN as MOUNT_OPTIONS;
+pub use process::Process;
+pub use store::Store;
+pub use time::rfc3339;

@@ -65,3 +65,20 @@ pub fn keep_on_exec(fd: i32) -> Result<()> {
     // SAFETY: sets flags only.
     check(unsafe { libc::fcntl(fd, libc::F_SETFD, 0) }.into()).map(drop)
 }
+
+/// accept4(2) with close-on-exec, as an owned descriptor.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let none = std::ptr::null_mut();
+    // SAFETY: the peer's address is not asked for; the descriptor is new and ours.
+    unsafe {
+        let fd = libc::accept4(listener.as_raw_fd(), none, std::ptr::null_mut(), libc::SOCK_CLOEXEC);
+        Ok(OwnedFd::from_raw_fd(check(fd.into())? as i32))
+    }
+}
+
+/// Closes, in a child that has a copy of the descriptor table, what the parent keeps as its own.
+/// The child must not use the owner of `fd` any more.
+pub fn close_inherited(fd: BorrowedFd<'_>) {
+    // SAFETY: the child's copy of the owner is never dropped: it execs or ends by _exit.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}

@@ -1,0 +1,223 @@
+//! A container that exists: what is known of it, and what can be done to it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::SIGKILL;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::error::{Context, Error};
+use crate::hooks;
+use crate::process::Stat;
+use crate::store::{Entry, State};
+
+/// How long a killed process may take to go away: it may be writing to a slow disk.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where in its life a container is, see runtime.md "State".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `create` has not finished.
+    Creating,
+    /// The process waits for `start`.
+    Created,
+    /// The process runs.
+    Running,
+    /// The processes are frozen.
+    Paused,
+    /// The process has ended.
+    Stopped,
+}
+
+impl Status {
+    /// As the runtime-spec writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// A container of a store.
+#[derive(Debug)]
+pub struct Container {
+    pub(crate) entry: Entry,
+    pub(crate) state: State,
+}
+
+impl Container {
+    pub(crate) fn new(entry: Entry, state: State) -> Container {
+        Container { entry, state }
+    }
+
+    pub(crate) fn open(entry: Entry) -> Result<Container, Error> {
+        let state = entry.load()?;
+        Ok(Container { entry, state })
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &str {
+        &self.state.id
+    }
+
+    /// The directory it was made from.
+    pub fn bundle(&self) -> &Path {
+        &self.state.bundle
+    }
+
+    /// Its root directory on the host.
+    pub fn rootfs(&self) -> &Path {
+        &self.state.rootfs
+    }
+
+    /// When it was made, RFC 3339 with nanoseconds.
+    pub fn created(&self) -> &str {
+        &self.state.created
+    }
+
+    /// The user ID that made it.
+    pub fn owner(&self) -> u32 {
+        self.state.owner
+    }
+
+    /// The configuration's annotations.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.state.annotations
+    }
+
+    /// The configuration's version of the runtime-spec.
+    pub fn oci_version(&self) -> &str {
+        &self.state.oci_version
+    }
+
+    /// Init's process ID, 0 when it has ended.
+    pub fn pid(&self) -> i32 {
+        if self.init_is_there() { self.state.pid } else { 0 }
+    }
+
+    /// Found out anew each time: from the process, the freezer and the socket init waits on.
+    pub fn status(&self) -> Result<Status, Error> {
+        if !self.init_is_there() {
+            Ok(Status::Stopped)
+        } else if self.state.cgroup.is_frozen()? {
+            Ok(Status::Paused)
+        } else if self.entry.has_socket()? {
+            Ok(Status::Created)
+        } else {
+            Ok(Status::Running)
+        }
+    }
+
+    fn init_is_there(&self) -> bool {
+        Stat::read(self.state.pid)
+            .is_some_and(|stat| !stat.ended() && stat.start_time == self.state.start_time)
+    }
+
+    /// A handle on init, which can't be confused with a later process of the same number.
+    pub(crate) fn init(&self) -> Result<Option<OwnedFd>, Error> {
+        match sys::process::pidfd_open(self.state.pid) {
+            Ok(pidfd) => Ok(self.init_is_there().then_some(pidfd)),
+            Err(Errno::ESRCH) => Ok(None),
+            Err(errno) => Err(Error::system("pidfd_open of the container's init", errno)),
+        }
+    }
+
+    /// Sends a signal to init, or to every process of the container.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
+        let init = self.init()?;
+        // Without a pid namespace of its own, the processes do not end with init.
+        if all || signal == SIGKILL && !self.state.owns_pids {
+            if init.is_none() && !all {
+                return Err(Error::NotRunning);
+            }
+            return Ok(self.state.cgroup.kill_all(signal)?);
+        }
+        let init = init.ok_or(Error::NotRunning)?;
+        match sys::process::pidfd_send_signal(init.as_fd(), signal) {
+            Err(Errno::ESRCH) => return Err(Error::NotRunning),
+            result => result.context(|| format!("send signal {signal} to the container's init"))?,
+        }
+        if signal == SIGKILL && self.state.cgroup.is_frozen()? {
+            // On v1, a frozen process does not even die.
+            self.state.cgroup.thaw()?;
+        }
+        Ok(())
+    }
+
+    /// Removes all that there is of a stopped or created container; of a running one with `force`.
+    pub fn delete(self, force: bool) -> Result<(), Error> {
+        let lock = self.entry.lock()?;
+        match self.status()? {
+            Status::Stopped => {}
+            Status::Created => self.end()?,
+            _ if force => self.end()?,
+            status => {
+                return Err(Error::NotStopped {
+                    id: self.state.id.clone(),
+                    status: status.as_str(),
+                });
+            }
+        }
+        if !self.state.owns_pids {
+            self.state.cgroup.kill_all(SIGKILL)?;
+        }
+        self.state.cgroup.remove()?;
+        self.entry.remove()?;
+        drop(lock);
+        let json = hooks::state_json(&self.state, Status::Stopped.as_str(), 0);
+        for hook in &self.state.poststop {
+            // runtime-spec: a warning, and the others run all the same.
+            let one = std::slice::from_ref(hook);
+            let cwd = Some(self.state.bundle.as_path()).filter(|bundle| bundle.is_dir());
+            if let Err(error) = hooks::run("poststop", one, &json, cwd) {
+                log::warn!("{error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills init and waits for its end.
+    fn end(&self) -> Result<(), Error> {
+        let Some(init) = self.init()? else { return Ok(()) };
+        match self.kill(SIGKILL, false) {
+            Err(Error::NotRunning) => return Ok(()),
+            result => result?,
+        }
+        let deadline = PollTimeout::try_from(KILL_DEADLINE).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, deadline).context(|| "wait for the container's init")? {
+            0 => Err(Error::system("container init still running after SIGKILL", Errno::ETIMEDOUT)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every process of the container, as host pids.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        Ok(self.state.cgroup.pids()?)
+    }
+
+    /// Freezes every process.
+    pub fn pause(&self) -> Result<(), Error> {
+        let _lock = self.entry.lock()?;
+        match self.status()? {
+            Status::Running | Status::Created => Ok(self.state.cgroup.freeze()?),
+            _ => Err(Error::NotRunning),
+        }
+    }
+
+    /// Lets frozen processes run on.
+    pub fn resume(&self) -> Result<(), Error> {
+        let _lock = self.entry.lock()?;
+        match self.status()? {
+            Status::Paused => Ok(self.state.cgroup.thaw()?),
+            _ => Err(Error::NotPaused),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! create and run: from a bundle to a process that waits for its start.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::SystemTime;
+
+use cgroup::Cgroup;
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
+};
+use nix::unistd::Pid;
+
+use crate::bundle::Bundle;
+use crate::container::Container;
+use crate::error::{Context, Error};
+use crate::hooks;
+use crate::plan::{self, InitPlan, flag};
+use crate::process::{Process, Stat, describe};
+use crate::spawn::{self, Handover};
+use crate::start;
+use crate::store::{Entry, State, Store};
+use crate::sync::{Channel, Message};
+use crate::time::rfc3339;
+
+/// What `create` and `run` are asked for, beside the configuration.
+#[derive(Debug)]
+pub struct CreateOptions<'a> {
+    /// The container's name, unique in its store.
+    pub id: &'a str,
+    /// What to make it from.
+    pub bundle: &'a Bundle,
+    /// Where to write init's pid once the container is created.
+    pub pid_file: Option<&'a Path>,
+    /// A connected Unix socket that takes the terminal's master.
+    pub console_socket: Option<OwnedFd>,
+    /// Move the root file system instead of pivot_root(2): for hosts that run from an initramfs.
+    pub no_pivot: bool,
+    /// Keep the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors from 3 up are the container's.
+    pub preserve_fds: u32,
+}
+
+/// A container whose init is held by this process: it starts on [`Prepared::start`], and ends with
+/// this process.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The container, in the status created.
+    pub container: Container,
+    process: Process,
+    channel: Channel,
+}
+
+/// A container that runs, and its init as our child.
+#[derive(Debug)]
+pub struct Running {
+    /// The container.
+    pub container: Container,
+    /// Its init.
+    pub process: Process,
+}
+
+/// Makes a container whose init waits for `start`.
+pub fn create(store: &Store, options: CreateOptions<'_>) -> Result<Container, Error> {
+    launch(store, options, true).map(|(container, ..)| container)
+}
+
+/// Makes a container that is started, and waited for, by this process.
+pub fn prepare(store: &Store, options: CreateOptions<'_>) -> Result<Prepared, Error> {
+    let (container, process, channel) = launch(store, options, false)?;
+    Ok(Prepared { container, process, channel })
+}
+
+impl Prepared {
+    /// Lets the program run. When that fails, the container is removed.
+    pub fn start(self) -> Result<Running, Error> {
+        let Prepared { container, process, channel } = self;
+        match start::ask(&channel).and_then(|()| container.run_poststart()) {
+            Ok(()) => Ok(Running { container, process }),
+            Err(error) => {
+                spawn::end(&process);
+                remove_after_failure(container);
+                Err(error)
+            }
+        }
+    }
+}
+
+fn remove_after_failure(container: Container) {
+    // The first error is the one to tell.
+    if let Err(error) = container.delete(true) {
+        log::warn!("remove the container that could not be started: {error}");
+    }
+}
+
+fn launch(
+    store: &Store,
+    options: CreateOptions<'_>,
+    with_socket: bool,
+) -> Result<(Container, Process, Channel), Error> {
+    check_preserved(options.preserve_fds)?;
+    let linux = options.bundle.spec.linux().as_ref();
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?;
+    let (mut plan, seccomp) = plan::build(&plan::Input {
+        bundle: options.bundle,
+        id: options.id,
+        cgroup: &cgroup,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        preserve_fds: options.preserve_fds,
+        has_console: options.console_socket.is_some(),
+    })?;
+    let state = new_state(&options, cgroup, &plan)?;
+    let entry = store.reserve(options.id)?;
+    let lock = entry.lock();
+    let mut creation = Creation { entry, state, process: None, has_cgroup: false, pid_file: None };
+    let made = lock.and_then(|lock| {
+        let listener = if with_socket { Some(listen_at(&creation.entry.socket())?) } else { None };
+        creation.make(options, &mut plan, listener, seccomp.as_ref()).map(|channel| (channel, lock))
+    });
+    match (made, creation.process.take()) {
+        (Ok((channel, _lock)), Some(process)) => {
+            Ok((Container::new(creation.entry, creation.state), process, channel))
+        }
+        (made, process) => {
+            creation.undo(process);
+            Err(made.err().unwrap_or(Error::NotRunning))
+        }
+    }
+}
+
+/// What exists of a container so far, and has to go when its creation fails.
+struct Creation<'a> {
+    entry: Entry,
+    state: State,
+    process: Option<Process>,
+    has_cgroup: bool,
+    pid_file: Option<&'a Path>,
+}
+
+impl<'a> Creation<'a> {
+    fn make(
+        &mut self,
+        options: CreateOptions<'a>,
+        plan: &mut InitPlan,
+        listener: Option<OwnedFd>,
+        seccomp: Option<&seccomp::Filter>,
+    ) -> Result<Channel, Error> {
+        let spec = &options.bundle.spec;
+        if let Some(filter) = seccomp {
+            self.entry.save_seccomp(&filter.to_bytes())?;
+        }
+        let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        self.state.cgroup.create(resources)?;
+        self.has_cgroup = true;
+        plan::open_cgroups(&mut plan.rootfs.mounts)?;
+        let (process, channel) = spawn::spawn(Handover {
+            plan,
+            state: &self.state,
+            cgroup: self.state.cgroup.unified_dir()?,
+            listener,
+            console: options.console_socket,
+        })?;
+        self.state.pid = process.pid;
+        let process = self.process.insert(process);
+        self.state.cgroup.join(Pid::from_raw(process.pid))?;
+        if plan.wait_for_parent {
+            proceed(&channel)?;
+        }
+        self.converse(&channel, options.bundle)?;
+        self.state.start_time = self.start_time()?;
+        self.entry.save(&self.state)?;
+        if let Some(path) = options.pid_file {
+            self.pid_file = Some(path);
+            write_pid_file(path, self.state.pid)?;
+        }
+        proceed(&channel)?;
+        Ok(channel)
+    }
+
+    /// Answers init until it is ready.
+    fn converse(&mut self, channel: &Channel, bundle: &Bundle) -> Result<(), Error> {
+        let mut step = "its set-up";
+        loop {
+            match channel.receive().context(|| "wait for the container's init")? {
+                Some(Message::Ready) => return Ok(()),
+                Some(Message::Hooks) => {
+                    step = "what follows the hooks";
+                    self.run_hooks(bundle)?;
+                    proceed(channel)?;
+                }
+                Some(Message::Failed(failure)) => return Err(Error::Init(failure)),
+                _ => {
+                    let status = self.process.take().map(|process| process.wait());
+                    let how =
+                        status.and_then(Result::ok).map_or_else(String::new, |s| describe(&s));
+                    return Err(Error::InitEnded { step, how });
+                }
+            }
+        }
+    }
+
+    fn run_hooks(&mut self, bundle: &Bundle) -> Result<(), Error> {
+        // A hook may ask for the container's state.
+        self.state.start_time = self.start_time()?;
+        self.entry.save(&self.state)?;
+        let json = hooks::state_json(&self.state, "creating", self.state.pid);
+        for (kind, list) in bundle.spec.hooks().iter().flat_map(plan::runtime_hooks) {
+            hooks::run(kind, &list, &json, Some(&self.state.bundle))?;
+        }
+        Ok(())
+    }
+
+    fn start_time(&self) -> Result<u64, Error> {
+        let pid = self.state.pid;
+        let stat =
+            Stat::read(pid).ok_or(Errno::ESRCH).context(|| format!("read /proc/{pid}/stat"))?;
+        Ok(stat.start_time)
+    }
+
+    /// Best effort: the error that led here is the one to tell.
+    fn undo(&self, process: Option<Process>) {
+        let warn = |result: Result<(), Error>| {
+            if let Err(error) = result {
+                log::warn!("undo a failed create: {error}");
+            }
+        };
+        let spawned = self.state.pid != 0;
+        if let Some(process) = process {
+            spawn::end(&process);
+        }
+        if let Some(path) = self.pid_file {
+            // It may not have come to be.
+            drop(fs::remove_file(path));
+        }
+        if self.has_cgroup {
+            if spawned {
+                warn(self.state.cgroup.kill_all(nix::libc::SIGKILL).map_err(Error::from));
+            }
+            warn(self.state.cgroup.remove().map_err(Error::from));
+        }
+        warn(self.entry.remove());
+        if spawned {
+            let json = hooks::state_json(&self.state, "stopped", 0);
+            warn(hooks::run("poststop", &self.state.poststop, &json, Some(&self.state.bundle)));
+        }
+    }
+}
+
+fn proceed(channel: &Channel) -> Result<(), Error> {
+    match channel.send(&Message::Proceed) {
+        // Its last words, or its end, tell more than the broken pipe.
+        Ok(()) | Err(Errno::EPIPE) => Ok(()),
+        Err(errno) => Err(Error::system("send to the container's init", errno)),
+    }
+}
+
+fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Result<State, Error> {
+    let spec = &options.bundle.spec;
+    let hooks = spec.hooks().as_ref();
+    Ok(State {
+        id: options.id.to_owned(),
+        oci_version: spec.version().clone(),
+        pid: 0,
+        start_time: 0,
+        bundle: options.bundle.path.clone(),
+        rootfs: options.bundle.rootfs()?,
+        created: rfc3339(SystemTime::now()),
+        owner: nix::unistd::geteuid().as_raw(),
+        annotations: spec
+            .annotations()
+            .iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect(),
+        cgroup,
+        namespaces: plan.namespaces.all(),
+        owns_pids: plan.namespaces.new & flag::PID != 0,
+        poststart: hooks.and_then(|hooks| hooks.poststart().clone()).unwrap_or_default(),
+        poststop: hooks.and_then(|hooks| hooks.poststop().clone()).unwrap_or_default(),
+    })
+}
+
+/// A descriptor that the caller promised must be there: its number would be one of ours else.
+pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
+    for fd in 3..3 + count as i32 {
+        if !sys::file::is_open(fd) {
+            let reason = format!("descriptor {fd} (of {count}) is not open");
+            return Err(Error::invalid("--preserve-fds", reason));
+        }
+    }
+    Ok(())
+}
+
+fn listen_at(path: &Path) -> Result<OwnedFd, Error> {
+    let step = || format!("listen on {}", path.display());
+    let kind = SockType::SeqPacket;
+    let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None).context(step)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path).context(step)?).context(step)?;
+    listen(&fd, Backlog::new(1).context(step)?).context(step)?;
+    Ok(fd)
+}
+
+/// Digits only, and never half of them: engines read it as soon as it is there.
+fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+    let step = || format!("write pid file {}", path.display());
+    let name = path.file_name().ok_or(Errno::EISDIR).context(step)?.to_string_lossy();
+    let part = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    fs::write(&part, pid.to_string()).context(step)?;
+    fs::rename(&part, path).context(step)
+}

@@ -1,0 +1,217 @@
+//! What can go wrong in the life of a container, in the words engines look for.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// An error number in Go's words ("no such file or directory"), which engines search messages for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Os(pub Errno);
+
+impl std::error::Error for Os {}
+
+impl fmt::Display for Os {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Errno::EIO => f.write_str("input/output error"),
+            Errno::UnknownErrno => f.write_str("unknown error"),
+            errno => {
+                let text = errno.desc();
+                // "RFS specific error" and the like keep their capitals.
+                let lower = text.chars().nth(1).is_none_or(|c| !c.is_uppercase());
+                let mut chars = text.chars();
+                match chars.next() {
+                    Some(first) if lower => write!(f, "{}{}", first.to_lowercase(), chars.as_str()),
+                    _ => f.write_str(text),
+                }
+            }
+        }
+    }
+}
+
+impl From<std::io::Error> for Os {
+    fn from(error: std::io::Error) -> Os {
+        Os(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+}
+
+/// What init or an exec'ed process could not do, as it reported it before it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitFailure {
+    /// What was done to which object ("mount proc to /proc").
+    pub step: String,
+    /// Why it failed; none when `step` says all.
+    pub errno: Option<Errno>,
+}
+
+impl fmt::Display for InitFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.step)?;
+        match self.errno {
+            Some(errno) => write!(f, ": {}", Os(errno)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A failed operation of the lifecycle.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The id has no state directory.
+    #[error("container does not exist")]
+    NotFound,
+    /// The id has a state directory already.
+    #[error("container with given ID already exists")]
+    AlreadyExists,
+    /// The container has no process, or not one in the needed state.
+    #[error("container not running")]
+    NotRunning,
+    /// Only a paused container can be resumed.
+    #[error("container not paused")]
+    NotPaused,
+    /// The container's process has ended.
+    #[error("cannot start a container that has stopped")]
+    StartStopped,
+    /// The container's process runs already.
+    #[error("cannot start an already running container")]
+    StartRunning,
+    /// Only a stopped container can be deleted without force.
+    #[error("cannot delete container {id} that is not stopped: {status}")]
+    NotStopped {
+        /// The container.
+        id: String,
+        /// Its status.
+        status: &'static str,
+    },
+    /// No process can be started in a container without one.
+    #[error("cannot exec in a stopped container")]
+    ExecStopped,
+    /// A process started in a paused container would not run.
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    ExecPaused,
+    /// The id can't be one.
+    #[error("invalid container ID format: {id:?}")]
+    InvalidId {
+        /// What was given.
+        id: String,
+    },
+    /// config.json (or a process file) is not what the runtime-spec describes.
+    #[error("{}:{line}:{column}: {field}{message}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// Where in the document, with ": " after it; empty at the top.
+        field: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// A value of config.json that can't take effect.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// Its place in config.json, such as `process.cwd`.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A system call of the parent.
+    #[error("{step}")]
+    System {
+        /// What was done to which object.
+        step: String,
+        /// Why it failed.
+        #[source]
+        source: Os,
+    },
+    /// The child reported a failure.
+    #[error("unable to start container process: {0}")]
+    Init(InitFailure),
+    /// The child of `exec` reported a failure.
+    #[error("{0}")]
+    Exec(InitFailure),
+    /// The child ended without a word: killed by the memory limit, usually, or by somebody.
+    #[error("unable to start container process: container init ended during {step} ({how})")]
+    InitEnded {
+        /// The last thing the parent knows about.
+        step: &'static str,
+        /// Exit status or signal.
+        how: String,
+    },
+    /// A hook failed.
+    #[error("{kind} hook #{index} ({}): {reason}", path.display())]
+    Hook {
+        /// Which of the six kinds.
+        kind: &'static str,
+        /// Its place in the list.
+        index: usize,
+        /// The program.
+        path: PathBuf,
+        /// How it failed, with what it wrote to its stderr.
+        reason: String,
+    },
+    /// A state file that can't be read.
+    #[error("state of container {id}: {reason}")]
+    State {
+        /// The container.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A control group.
+    #[error("cgroup setup")]
+    Cgroup(#[from] cgroup::Error),
+    /// The seccomp profile.
+    #[error("linux.seccomp")]
+    Seccomp(#[from] seccomp::Error),
+}
+
+impl Error {
+    /// A failed system call with what it was for.
+    pub(crate) fn system(step: impl Into<String>, errno: impl Into<Os>) -> Error {
+        Error::System { step: step.into(), source: errno.into() }
+    }
+
+    /// A value of config.json that can't take effect.
+    pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::Invalid { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl From<Errno> for Os {
+    fn from(errno: Errno) -> Os {
+        Os(errno)
+    }
+}
+
+/// Adds what was being done to a bare error number.
+pub(crate) trait Context<T> {
+    /// Words the step only when it failed.
+    fn context<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Os>> Context<T> for Result<T, E> {
+    fn context<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T, Error> {
+        self.map_err(|errno| Error::system(step(), errno))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_numbers_read_as_in_go() {
+        for (errno, text) in [
+            (Errno::ENOENT, "no such file or directory"),
+            (Errno::ESRCH, "no such process"),
+            (Errno::EACCES, "permission denied"),
+            (Errno::EIO, "input/output error"),
+        ] {
+            assert_eq!(Os(errno).to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! exec: one more process in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
+
+use crate::container::{Container, Status};
+use crate::create::check_preserved;
+use crate::error::{Context, Error, InitFailure};
+use crate::init::{self, Procfs, Root, Step, console, identity, program};
+use crate::plan::{self, ProcessPlan, SeccompPlan, flag};
+use crate::process::{Process, describe};
+use crate::spawn;
+use crate::sync::{Channel, Message};
+
+/// What `exec` is asked for.
+#[derive(Debug)]
+pub struct ExecOptions {
+    /// The process to run.
+    pub process: oci_spec::runtime::Process,
+    /// A connected Unix socket that takes the terminal's master.
+    pub console_socket: Option<OwnedFd>,
+    /// How many descriptors from 3 up are the process's.
+    pub preserve_fds: u32,
+    /// Start it in a paused container too; it runs once that is resumed.
+    pub ignore_paused: bool,
+}
+
+impl Container {
+    /// Starts the process and answers once its exec has happened.
+    pub fn exec(&self, options: ExecOptions) -> Result<Process, Error> {
+        check_preserved(options.preserve_fds)?;
+        match self.status()? {
+            Status::Stopped => return Err(Error::ExecStopped),
+            Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
+            _ => {}
+        }
+        let has_console = options.console_socket.is_some();
+        let mut plan = plan::exec_process(&options.process, options.preserve_fds, has_console)?;
+        if let Some(saved) = self.entry.load_seccomp()? {
+            plan.seccomp = Some(SeccompPlan::from(&seccomp::Filter::from_bytes(&saved)?));
+        }
+        let init = self.init()?.ok_or(Error::ExecStopped)?;
+        let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
+        let process = self.join(&init, &plan, options.console_socket, &ours, theirs)?;
+        let started = self.serve(&plan, &process, &ours);
+        if started.is_err() {
+            spawn::end(&process);
+        }
+        started.map(|()| process)
+    }
+
+    /// The child is born in the container's pid namespace and v2 cgroup, and joins the rest.
+    fn join(
+        &self,
+        init: &OwnedFd,
+        plan: &ProcessPlan,
+        console: Option<OwnedFd>,
+        ours: &Channel,
+        theirs: Channel,
+    ) -> Result<Process, Error> {
+        let namespaces = self.state.namespaces;
+        if namespaces & flag::PID != 0 {
+            // For our children only: this process stays where it is.
+            setns(init.as_fd(), flag::PID).context(|| "join the container's pid namespace")?;
+        }
+        let cgroup = self.state.cgroup.unified_dir()?;
+        let mut args = CloneArgs { flags: 0, cgroup: cgroup.as_ref().map(AsFd::as_fd) };
+        let waits = self.waits(plan);
+        let cloned = match clone3(&args) {
+            // The container has made cgroups of its own: the process goes where its init is.
+            Err(Errno::EBUSY) => {
+                let beside = self.state.cgroup.unified_dir_beside(Pid::from_raw(self.state.pid))?;
+                args.cgroup = beside.as_ref().map(AsFd::as_fd);
+                clone3(&args)
+            }
+            cloned => cloned,
+        };
+        match cloned.context(|| "clone3 of the process")? {
+            Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
+            Cloned::Child => {
+                sys::file::close_inherited(ours.as_fd());
+                let others = namespaces & !flag::PID;
+                let failure = match enter(init, others, plan, console, &theirs, waits) {
+                    Ok(program) => program.exec(plan),
+                    Err(failure) => failure,
+                };
+                // Nobody else is there to be told.
+                let _ = theirs.send(&Message::Failed(failure));
+                exit_now(255)
+            }
+        }
+    }
+
+    /// The parent has work on the process that must come before its exec.
+    fn waits(&self, plan: &ProcessPlan) -> bool {
+        self.state.cgroup.mode() != cgroup::Mode::V2 || plan.oom_score_adj.is_some()
+    }
+
+    fn serve(&self, plan: &ProcessPlan, process: &Process, channel: &Channel) -> Result<(), Error> {
+        spawn::set_oom_score(process.pid, plan.oom_score_adj)?;
+        self.state.cgroup.join(Pid::from_raw(process.pid))?;
+        if self.waits(plan) {
+            // EPIPE: its last words, or its end, tell more.
+            let _ = channel.send(&Message::Proceed);
+        }
+        match channel.receive().context(|| "wait for the process")? {
+            None => Ok(()),
+            Some(Message::Failed(failure)) => Err(Error::Exec(failure)),
+            Some(_) => {
+                let how = process.wait().map_or_else(|e| e.to_string(), |s| describe(&s));
+                Err(Error::InitEnded { step: "exec", how })
+            }
+        }
+    }
+}
+
+/// In the child: from the host into the container.
+fn enter(
+    init: &OwnedFd,
+    namespaces: u64,
+    plan: &ProcessPlan,
+    console: Option<OwnedFd>,
+    channel: &Channel,
+    waits: bool,
+) -> Result<program::Program, InitFailure> {
+    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
+    // On v1 it is the parent that puts us under the limits: not before that.
+    if waits {
+        init::receive_proceed(channel)?;
+    }
+    setns(init.as_fd(), namespaces).step(|| "join the container's namespaces")?;
+    if namespaces & flag::USER != 0 {
+        identity::become_root()?;
+    }
+    nix::unistd::setsid().step(|| "setsid")?;
+    if let Some(size) = plan.terminal {
+        let root = init::open_root()?;
+        let terminal = console::allocate(Root(root.as_fd()), size, plan, console)?;
+        console::attach(&terminal)?;
+    }
+    identity::apply(plan, &Procfs::default())?;
+    program::find(plan)
+}

@@ -1,0 +1,69 @@
+//! The container's terminal: a pseudo-terminal of its own devpts, whose master goes to the runtime.
+
+use std::io::IoSlice;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::sys::statfs::fstatfs;
+use nix::unistd::Uid;
+use sys::mount::{clone_tree, move_mount};
+use sys::tty;
+
+use super::root::Root;
+use super::{Result, Step, failure};
+use crate::plan::ProcessPlan;
+
+/// DEVPTS_SUPER_MAGIC of <linux/magic.h>.
+const DEVPTS: i64 = 0x1cd1;
+
+/// Makes a terminal in the devpts below `root`, sends its master away and answers with its slave.
+pub(crate) fn allocate(
+    root: Root<'_>,
+    size: Option<tty::Size>,
+    process: &ProcessPlan,
+    console: Option<OwnedFd>,
+) -> Result<OwnedFd> {
+    let console = console.ok_or_else(|| failure("process.terminal: no console socket is given"))?;
+    let master =
+        root.open("dev/pts/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY).step(|| "open /dev/pts/ptmx")?;
+    let kind = fstatfs(&master).step(|| "statfs /dev/pts/ptmx")?.filesystem_type().0;
+    if kind != DEVPTS {
+        return Err(failure("/dev/pts/ptmx is not a devpts's"));
+    }
+    tty::unlock(master.as_fd()).step(|| "unlock the terminal")?;
+    let slave = tty::open_peer(master.as_fd()).step(|| "open the terminal")?;
+    if let Some(size) = size {
+        tty::set_size(master.as_fd(), size).step(|| "set the terminal's size")?;
+    }
+    // The process must be able to open its own terminal again by name.
+    let uid = Uid::from_raw(process.uid);
+    if !uid.is_root() {
+        nix::unistd::fchown(&slave, Some(uid), None)
+            .step(|| format!("give the terminal to uid {uid}"))?;
+    }
+    let number = tty::number(master.as_fd()).step(|| "number of the terminal")?;
+    let name = format!("/dev/pts/{number}");
+    let fds = [master.as_raw_fd()];
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let text = [IoSlice::new(name.as_bytes())];
+    sendmsg::<()>(console.as_raw_fd(), &text, &rights, MsgFlags::MSG_NOSIGNAL, None)
+        .step(|| "send the terminal to the console socket")?;
+    Ok(slave)
+}
+
+/// Lets /dev/console be the terminal.
+pub(crate) fn bind(root: Root<'_>, slave: &OwnedFd) -> Result<()> {
+    let target = root.file("dev/console").step(|| "make /dev/console")?;
+    let mount = clone_tree(slave.as_fd(), c"", false).step(|| "bind the terminal")?;
+    move_mount(mount.as_fd(), target.as_fd(), c"").step(|| "bind the terminal to /dev/console")
+}
+
+/// Makes it this session's terminal, and its standard input, output and error.
+pub(crate) fn attach(slave: &OwnedFd) -> Result<()> {
+    tty::make_controlling(slave.as_fd()).step(|| "make the terminal the controlling one")?;
+    for target in 0..3 {
+        sys::file::dup_onto(slave.as_fd(), target).step(|| "attach the terminal")?;
+    }
+    Ok(())
+}

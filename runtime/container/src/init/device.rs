@@ -1,0 +1,87 @@
+//! Device nodes and the usual links in the container's /dev.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
+use sys::mount::move_mount;
+
+use super::root::Root;
+use super::{Result, Step, failure};
+use crate::plan::DevicePlan;
+
+const LINKS: &[(&str, &str)] = &[
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+/// Makes the nodes, then the links.
+pub(crate) fn make_all(root: Root<'_>, devices: &[DevicePlan]) -> Result<()> {
+    // Nearly all of them are in /dev: its handle is kept.
+    let dev = root.directory("dev").step(|| "make /dev")?;
+    for device in devices {
+        let step = || format!("make device /{}", device.path);
+        match device.path.strip_prefix("dev/").filter(|name| !name.contains('/')) {
+            Some(name) => make(root, &dev, name, device)?,
+            None => {
+                let (parent, name) = root.parent(&device.path).step(step)?;
+                make(root, &parent, name, device)?;
+            }
+        }
+    }
+    for (name, target) in LINKS {
+        link(&dev, name, target)?;
+    }
+    if root.open("proc/kcore", nix::fcntl::OFlag::O_PATH).is_ok() {
+        link(&dev, "core", "/proc/kcore")?;
+    }
+    // The image's own would be the host's instance.
+    match symlinkat("pts/ptmx", &dev, "ptmx") {
+        Err(Errno::EEXIST) => {
+            unlinkat(&dev, "ptmx", UnlinkatFlags::NoRemoveDir).step(|| "remove /dev/ptmx")?;
+            symlinkat("pts/ptmx", &dev, "ptmx")
+        }
+        result => result,
+    }
+    .step(|| "link /dev/ptmx")
+}
+
+fn link(dev: &OwnedFd, name: &str, target: &str) -> Result<()> {
+    match symlinkat(target, dev, name) {
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno).step(|| format!("link /dev/{name}")),
+    }
+}
+
+fn make(root: Root<'_>, dir: &OwnedFd, name: &str, device: &DevicePlan) -> Result<()> {
+    let step = || format!("make device /{}", device.path);
+    if let Some(host) = &device.bind {
+        let target = root.file(&device.path).step(step)?;
+        return move_mount(host.as_fd(), target.as_fd(), c"").step(step);
+    }
+    let number = makedev(device.major, device.minor);
+    match mknodat(dir, name, device.kind, Mode::from_bits_truncate(device.mode), number) {
+        Ok(()) => {}
+        Err(Errno::EEXIST) => return check(dir, name, device),
+        Err(errno) => return Err(errno).step(step),
+    }
+    if (device.uid, device.gid) != (0, 0) {
+        let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
+        fchownat(dir, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW).step(step)?;
+    }
+    Ok(())
+}
+
+/// The image may bring the node along, but not something else under its name.
+fn check(dir: &OwnedFd, name: &str, device: &DevicePlan) -> Result<()> {
+    let step = || format!("make device /{}", device.path);
+    let there = fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).step(step)?;
+    let kind = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT;
+    let same = kind == device.kind
+        && (kind == SFlag::S_IFIFO || there.st_rdev == makedev(device.major, device.minor));
+    if same { Ok(()) } else { Err(failure(format!("{}: another file is there already", step()))) }
+}

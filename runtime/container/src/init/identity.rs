@@ -1,0 +1,160 @@
+//! Who the process is and what it may do: the last things that change before the program runs.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+use sys::identity::{self, CapabilitySets};
+
+use super::procfs::Procfs;
+use super::{Result, Step, failure};
+use crate::plan::{CapabilityPlan, ProcessPlan};
+
+/// `CAP_SYS_ADMIN`, which loading a filter takes without no_new_privs.
+const SYS_ADMIN: u64 = 1 << 21;
+
+/// Becomes root of a new user namespace, whose id maps the parent has written.
+pub(crate) fn become_root() -> Result<()> {
+    for (name, result) in [("gid", identity::set_gid(0)), ("uid", identity::set_uid(0))] {
+        match result {
+            // Root need not be mapped.
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => {
+                return Err(errno).step(|| format!("become {name} 0 of the user namespace"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A session keyring of the container's own, see session-keyring(7).
+pub(crate) fn join_keyring(name: &CStr) -> Result<()> {
+    let serial = match identity::join_session_keyring(name) {
+        // No keyrings in this kernel, or none left for this user: as runc, go without.
+        Err(Errno::ENOSYS | Errno::EDQUOT) => return Ok(()),
+        result => result.step(|| "join a session keyring")?,
+    };
+    // Without search permission for the user, no key could be found in it.
+    const USER_SEARCH: u32 = 0x0008_0000;
+    let mask =
+        identity::key_permissions(serial).step(|| "read the session keyring's permissions")?;
+    identity::set_key_permissions(serial, mask | USER_SEARCH)
+        .step(|| "set the session keyring's permissions")
+}
+
+/// Takes over limits, labels, ids and capabilities, in the order in which they need each other.
+pub(crate) fn apply(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
+    for (resource, name, soft, hard) in &plan.rlimits {
+        identity::set_rlimit(*resource, *soft, *hard)
+            .step(|| format!("set rlimit {name} to {soft}:{hard}"))?;
+    }
+    label(plan, procfs)?;
+    if plan.no_new_privileges {
+        identity::set_no_new_privs().step(|| "prctl PR_SET_NO_NEW_PRIVS")?;
+    }
+    let early = nix::unistd::chdir(plan.cwd.as_c_str());
+    identity::keep_capabilities(true).step(|| "prctl PR_SET_KEEPCAPS")?;
+    drop_bounding(&plan.capabilities)?;
+    if let Some(groups) = &plan.groups {
+        identity::set_groups(groups).step(|| format!("set additional groups {groups:?}"))?;
+    }
+    identity::set_gid(plan.gid).step(|| format!("set gid {}", plan.gid))?;
+    identity::set_uid(plan.uid).step(|| format!("set uid {}", plan.uid))?;
+    // A directory may be open to the user only (root squashed by NFS), or to root only.
+    if early.is_err() {
+        nix::unistd::chdir(plan.cwd.as_c_str())
+            .step(|| format!("chdir to cwd ({:?}) set in config.json failed", plan.cwd))?;
+    }
+    check_cwd()?;
+    raise(plan)?;
+    if let Some(umask) = plan.umask {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
+    }
+    Ok(())
+}
+
+/// A working directory outside the container's root, reached through a descriptor left open,
+/// has no path in it (CVE-2024-21626).
+fn check_cwd() -> Result<()> {
+    match nix::unistd::getcwd() {
+        Ok(path) if path.is_absolute() => Ok(()),
+        _ => Err(failure("current working directory is outside of container mount namespace root")),
+    }
+}
+
+/// The security module's label for the program, which takes effect with the exec.
+fn label(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
+    if let Some(profile) = &plan.apparmor {
+        let command = format!("exec {profile}");
+        match procfs.write("self/attr/apparmor/exec", &command) {
+            // Before Linux 5.8, or with one security module.
+            Err(Errno::ENOENT) => procfs.write("self/attr/exec", &command),
+            result => result,
+        }
+        .step(|| format!("apply apparmor profile {profile}"))?;
+    }
+    if let Some(label) = &plan.selinux {
+        procfs.write("self/attr/exec", label).step(|| format!("apply selinux label {label}"))?;
+    }
+    Ok(())
+}
+
+fn drop_bounding(plan: &CapabilityPlan) -> Result<()> {
+    for capability in 0..64 {
+        if plan.bounding >> capability & 1 == 1 {
+            continue;
+        }
+        match identity::drop_bounding(capability) {
+            Ok(()) => {}
+            // One past the last the kernel knows.
+            Err(Errno::EINVAL) => break,
+            Err(errno) => {
+                return Err(errno)
+                    .step(|| format!("drop capability {capability} from the bounding set"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The capability sets; with what loading a filter later takes, where that is needed.
+fn raise(plan: &ProcessPlan) -> Result<()> {
+    let mut sets = final_sets(&plan.capabilities);
+    if plan.seccomp.is_some() && !plan.no_new_privileges {
+        sets.permitted |= SYS_ADMIN;
+    }
+    identity::capset(sets).step(|| "set capabilities")?;
+    for capability in 0..plan.capabilities.count {
+        if plan.capabilities.ambient >> capability & 1 == 1 {
+            identity::raise_ambient(capability)
+                .step(|| format!("raise ambient capability {capability}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn final_sets(plan: &CapabilityPlan) -> CapabilitySets {
+    CapabilitySets {
+        effective: plan.effective,
+        permitted: plan.permitted,
+        inheritable: plan.inheritable,
+    }
+}
+
+/// Loads the filter, as late as possible: it holds for every call after it.
+pub(crate) fn load_seccomp(plan: &ProcessPlan) -> Result<()> {
+    let Some(filter) = &plan.seccomp else { return Ok(()) };
+    let step = || "load the seccomp filter";
+    let privileged = !plan.no_new_privileges;
+    if privileged {
+        let mut sets = final_sets(&plan.capabilities);
+        sets.permitted |= SYS_ADMIN;
+        sets.effective |= SYS_ADMIN;
+        identity::capset(sets).step(step)?;
+    }
+    sys::seccomp::load(&filter.instructions, filter.flags).step(step)?;
+    if privileged && plan.capabilities.effective & SYS_ADMIN == 0 {
+        identity::capset(final_sets(&plan.capabilities))
+            .step(|| "drop capabilities after seccomp")?;
+    }
+    Ok(())
+}

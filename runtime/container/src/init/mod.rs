@@ -1,0 +1,213 @@
+//! The child: it carries out the plan and becomes the container's process.
+//!
+//! It never parses the configuration, logs or unwinds. What fails is reported to the parent, which
+//! words the error.
+
+pub(crate) mod console;
+mod device;
+pub(crate) mod identity;
+mod mask;
+mod mount;
+mod procfs;
+pub(crate) mod program;
+mod root;
+mod rootfs;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+pub(crate) use procfs::Procfs;
+pub(crate) use root::Root;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+
+use crate::error::{InitFailure, Os};
+use crate::hooks;
+use crate::plan::{InitPlan, flag};
+use crate::store::State;
+use crate::sync::{Channel, Message};
+
+/// What the child was doing, when it fails.
+pub(crate) type Result<T> = std::result::Result<T, InitFailure>;
+
+/// Adds what was being done to an error number.
+pub(crate) trait Step<T> {
+    fn step<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T, E: Into<Os>> Step<T> for std::result::Result<T, E> {
+    fn step<S: Into<String>>(self, step: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| InitFailure { step: step().into(), errno: Some(error.into().0) })
+    }
+}
+
+/// A failure that is not a system call's.
+pub(crate) fn failure(step: impl Into<String>) -> InitFailure {
+    InitFailure { step: step.into(), errno: None }
+}
+
+/// What the child has from its parent beside the plan.
+pub(crate) struct Inherited<'a> {
+    pub channel: Channel,
+    /// Where `start` connects; none for `run`, which starts over the channel.
+    pub listener: Option<OwnedFd>,
+    /// Where the terminal's master goes.
+    pub console: Option<OwnedFd>,
+    pub state: &'a State,
+}
+
+/// Runs in the child of clone3 and never returns: it execs, or reports and ends.
+pub(crate) fn run(plan: &InitPlan, inherited: Inherited<'_>) -> ! {
+    let mut channel = inherited.channel;
+    let failure = match prepare(plan, &channel, inherited.console, inherited.state) {
+        Ok(program) => match wait_for_start(channel, inherited.listener) {
+            Some(starter) => {
+                channel = starter;
+                program_failure(plan, &program, inherited.state)
+            }
+            None => sys::process::exit_now(1),
+        },
+        Err(failure) => failure,
+    };
+    // Whoever waits for this has gone if it can't be sent; there is nobody else to tell.
+    let _ = channel.send(&Message::Failed(failure));
+    sys::process::exit_now(1)
+}
+
+/// Everything that happens before the container is called created.
+fn prepare(
+    plan: &InitPlan,
+    channel: &Channel,
+    console: Option<OwnedFd>,
+    state: &State,
+) -> Result<program::Program> {
+    let mut waiting = plan.wait_for_parent;
+    if plan.namespaces.new & flag::USER != 0 {
+        proceed(channel, &mut waiting)?;
+        identity::become_root()?;
+    }
+    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
+    if plan.loopback {
+        sys::file::loopback_up().step(|| "bring up the loopback interface")?;
+    }
+    nix::unistd::setsid().step(|| "setsid")?;
+    let rootfs = rootfs::Rootfs::attach(&plan.rootfs)?;
+    let mut late_cgroups = plan.late_cgroup_namespace;
+    for mount in &plan.rootfs.mounts {
+        if late_cgroups && matches!(mount.source, crate::plan::Source::Cgroup(_)) {
+            enter_cgroup_namespace(channel, &mut waiting, &mut late_cgroups)?;
+        }
+        rootfs.mount(mount)?;
+    }
+    if late_cgroups {
+        enter_cgroup_namespace(channel, &mut waiting, &mut late_cgroups)?;
+    }
+    if let Some(devices) = &plan.rootfs.devices {
+        device::make_all(rootfs.root(), devices)?;
+    }
+    if let Some(size) = plan.process.terminal {
+        let terminal = console::allocate(rootfs.root(), size, &plan.process, console)?;
+        console::bind(rootfs.root(), &terminal)?;
+        console::attach(&terminal)?;
+    }
+    rootfs.make_cwd(&plan.process.cwd)?;
+    proceed(channel, &mut waiting)?;
+    if plan.parent_hooks {
+        channel.send(&Message::Hooks).step(|| "report to the runtime")?;
+        receive_proceed(channel)?;
+    }
+    run_hooks("createContainer", &plan.create_container, "creating", state)?;
+    rootfs.pivot()?;
+    if let Some(name) = &plan.hostname {
+        nix::unistd::sethostname(name).step(|| format!("set hostname {name:?}"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        sys::identity::set_domainname(name.as_bytes())
+            .step(|| format!("set domainname {name:?}"))?;
+    }
+    let procfs = rootfs.procfs();
+    for (path, value) in &plan.sysctls {
+        procfs
+            .write(&format!("sys/{path}"), value)
+            .step(|| format!("write sysctl {path}={value}"))?;
+    }
+    mask::readonly_paths(rootfs.root(), &plan.rootfs.readonly_paths)?;
+    mask::masked_paths(rootfs.root(), &plan.rootfs.masked)?;
+    rootfs.finish()?;
+    if let Some(name) = &plan.keyring {
+        identity::join_keyring(name)?;
+    }
+    identity::apply(&plan.process, &procfs)?;
+    let program = program::find(&plan.process)?;
+    channel.send(&Message::Ready).step(|| "report to the runtime")?;
+    receive_proceed(channel)?;
+    Ok(program)
+}
+
+/// On v1, the root of the namespace is the cgroup the process is in: the parent moves us first.
+fn enter_cgroup_namespace(channel: &Channel, waiting: &mut bool, late: &mut bool) -> Result<()> {
+    proceed(channel, waiting)?;
+    *late = false;
+    sys::process::unshare(flag::CGROUP).step(|| "make a cgroup namespace")
+}
+
+/// The root directory of this process.
+pub(crate) fn open_root() -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).step(|| "open /")
+}
+
+/// Waits for the parent's first word, once.
+fn proceed(channel: &Channel, waiting: &mut bool) -> Result<()> {
+    if std::mem::take(waiting) { receive_proceed(channel) } else { Ok(()) }
+}
+
+pub(crate) fn receive_proceed(channel: &Channel) -> Result<()> {
+    match channel.receive().step(|| "wait for the runtime")? {
+        Some(Message::Proceed) => Ok(()),
+        // The runtime was killed, or could not do its part: nobody wants this container.
+        _ => sys::process::exit_now(1),
+    }
+}
+
+/// The channel over which the start was asked for; none when nobody will ask.
+fn wait_for_start(channel: Channel, listener: Option<OwnedFd>) -> Option<Channel> {
+    let starter = match listener {
+        None => channel,
+        Some(listener) => {
+            drop(channel);
+            loop {
+                match sys::file::accept(listener.as_fd()) {
+                    Ok(fd) => break Channel::from_fd(fd),
+                    Err(Errno::EINTR | Errno::ECONNABORTED) => {}
+                    Err(_) => return None,
+                }
+            }
+        }
+    };
+    match starter.receive() {
+        Ok(Some(Message::Start)) => Some(starter),
+        _ => None,
+    }
+}
+
+/// Starts the program; what comes back is why that failed.
+fn program_failure(plan: &InitPlan, program: &program::Program, state: &State) -> InitFailure {
+    match run_hooks("startContainer", &plan.start_container, "created", state) {
+        Ok(()) => program.exec(&plan.process),
+        Err(failure) => failure,
+    }
+}
+
+fn run_hooks(
+    kind: &'static str,
+    list: &[oci_spec::runtime::Hook],
+    status: &str,
+    state: &State,
+) -> Result<()> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let json = hooks::state_json(state, status, nix::unistd::getpid().as_raw());
+    hooks::run(kind, list, &json, None).map_err(|error| failure(error.to_string()))
+}

@@ -1,0 +1,47 @@
+//! A handle on procfs that no mount or link of the container's can redirect.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use sys::mount::{attr, fsconfig_create, fsmount, fsopen};
+
+/// The procfs of the container's pid namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Procfs {
+    /// The container's own, which we have mounted ourselves, or one that is mounted nowhere.
+    root: OnceCell<OwnedFd>,
+}
+
+impl Procfs {
+    /// Of what we have mounted; none for a container without a procfs.
+    pub fn new(mounted: Option<OwnedFd>) -> Procfs {
+        Procfs { root: mounted.map(OnceCell::from).unwrap_or_default() }
+    }
+
+    /// Writes to a file of it.
+    pub fn write(&self, path: &str, value: &str) -> Result<(), Errno> {
+        let how = OpenHow::new().flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC).resolve(
+            ResolveFlag::RESOLVE_BENEATH
+                | ResolveFlag::RESOLVE_NO_XDEV
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+        );
+        let mut file = File::from(openat2(self.handle()?, path, how)?);
+        file.write_all(value.as_bytes())
+            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    }
+
+    fn handle(&self) -> Result<BorrowedFd<'_>, Errno> {
+        if self.root.get().is_none() {
+            let context = fsopen(c"proc")?;
+            fsconfig_create(context.as_fd())?;
+            let fd = fsmount(context.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+            // Nobody else has set it: there is one thread.
+            self.root.set(fd).map_err(|_| Errno::EBUSY)?;
+        }
+        self.root.get().map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+}

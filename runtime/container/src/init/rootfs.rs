@@ -1,0 +1,138 @@
+//! The container's file system: attached, filled, made the root, closed up.
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use nix::mount::{MntFlags, MsFlags, umount2};
+use sys::mount::{SetAttr, attr, mount_setattr, move_mount};
+
+use super::procfs::Procfs;
+use super::root::Root;
+use super::{Result, Step, failure, mount};
+use crate::plan::mount_options::propagation;
+use crate::plan::{MountPlan, RootfsPlan, Source};
+
+/// The root file system on its way from a directory of the host to `/` of the container.
+pub(crate) struct Rootfs<'a> {
+    plan: &'a RootfsPlan,
+    /// Mounts to make read-only at the end, with their names.
+    late: RefCell<Vec<(&'a str, OwnedFd)>>,
+    /// The container's own procfs.
+    proc: RefCell<Option<OwnedFd>>,
+}
+
+impl<'a> Rootfs<'a> {
+    /// Cuts the new mount namespace off from the host's and attaches the root file system.
+    pub fn attach(plan: &'a RootfsPlan) -> Result<Rootfs<'a>> {
+        let flags = MsFlags::from_bits_truncate(plan.propagation) | MsFlags::MS_REC;
+        set_propagation(c"/", flags).step(|| "set the propagation of /")?;
+        let path = CString::new(plan.path.as_os_str().as_bytes())
+            .map_err(|_| failure("root.path has a NUL byte"))?;
+        if plan.propagation == propagation::SHARED {
+            make_parent_private(&plan.path)?;
+        }
+        move_mount(plan.tree.as_fd(), AT_FDCWD, &path)
+            .step(|| format!("mount rootfs {}", plan.path.display()))?;
+        // Modes and owners are the configuration's until the end.
+        nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+        Ok(Rootfs { plan, late: RefCell::default(), proc: RefCell::default() })
+    }
+
+    pub fn root(&self) -> Root<'_> {
+        Root(self.plan.tree.as_fd())
+    }
+
+    /// Carries out one entry of `mounts`.
+    pub fn mount(&self, plan: &'a MountPlan) -> Result<()> {
+        let fd = mount::attach(self.root(), plan)?;
+        if plan.late_readonly {
+            self.late.borrow_mut().push((&plan.name, fd));
+        } else if plan.destination == "proc" && matches!(plan.source, Source::New { .. }) {
+            self.proc.replace(Some(fd));
+        }
+        Ok(())
+    }
+
+    /// The working directory is made when it is missing, as runc does.
+    pub fn make_cwd(&self, cwd: &CStr) -> Result<()> {
+        let cwd = cwd.to_string_lossy();
+        match self.root().directory(&crate::plan::relative(&cwd)) {
+            // Whether the process may go there shows when it does.
+            Ok(_) | Err(Errno::EACCES | Errno::EROFS) => Ok(()),
+            Err(errno) => Err(errno).step(|| format!("make working directory {cwd}")),
+        }
+    }
+
+    /// Makes it the root directory of this process, and of all that share its mount namespace.
+    pub fn pivot(&self) -> Result<()> {
+        nix::unistd::fchdir(&self.plan.tree).step(|| "change directory to the rootfs")?;
+        if self.plan.no_pivot {
+            return self.move_to_root();
+        }
+        nix::unistd::pivot_root(".", ".").step(|| "pivot_root to the rootfs")?;
+        // The old root lies on top of the new one. Its unmounting must not reach the host.
+        if self.plan.propagation == propagation::SHARED {
+            set_propagation(c".", MsFlags::MS_SLAVE | MsFlags::MS_REC)
+                .step(|| "set the propagation of the old root")?;
+        }
+        umount2(".", MntFlags::MNT_DETACH).step(|| "unmount the old root")?;
+        nix::unistd::chdir("/").step(|| "change directory to /")
+    }
+
+    /// For where pivot_root(2) can't be used: an initramfs as the host's root.
+    fn move_to_root(&self) -> Result<()> {
+        move_mount(self.plan.tree.as_fd(), AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
+        nix::unistd::chroot(".").step(|| "chroot to the rootfs")?;
+        nix::unistd::chdir("/").step(|| "change directory to /")
+    }
+
+    /// The container's procfs, or one of our own.
+    pub fn procfs(&self) -> Procfs {
+        Procfs::new(self.proc.take())
+    }
+
+    /// Takes away what only the setting up needed: the right to write, and odd propagation.
+    pub fn finish(&self) -> Result<()> {
+        let readonly = SetAttr { set: attr::RDONLY, ..SetAttr::default() };
+        for (name, fd) in self.late.borrow().iter() {
+            mount_setattr(fd.as_fd(), readonly).step(|| format!("make {name} read-only"))?;
+        }
+        let mut root = SetAttr::default();
+        if self.plan.readonly {
+            root.set = attr::RDONLY;
+        }
+        if let Some(mode) = self.plan.root_propagation {
+            root.propagation = mode;
+        }
+        if root != SetAttr::default() {
+            mount_setattr(self.plan.tree.as_fd(), root).step(|| "set the options of the rootfs")?;
+        }
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        Ok(())
+    }
+}
+
+fn set_propagation(path: &CStr, flags: MsFlags) -> nix::Result<()> {
+    let none = None::<&str>;
+    nix::mount::mount(none, path, none, flags, none)
+}
+
+/// pivot_root(2) refuses a parent mount that is shared. Which mount that is shows by trying: only
+/// a mount's root can be made private.
+fn make_parent_private(rootfs: &Path) -> Result<()> {
+    for path in rootfs.ancestors() {
+        let none = None::<&str>;
+        match nix::mount::mount(none, path, none, MsFlags::MS_PRIVATE, none) {
+            Err(Errno::EINVAL) => {}
+            result => {
+                return result.step(|| format!("make the mount of {} private", path.display()));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! Device nodes to make in the container's /dev.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use nix::sys::stat::SFlag;
+use oci_spec::runtime::{Linux, LinuxDeviceType};
+
+use super::{Namespaces, flag, mount, mount_options, relative};
+use crate::error::Error;
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct DevicePlan {
+    /// In the container, relative to its root.
+    pub path: String,
+    pub kind: SFlag,
+    pub major: u64,
+    pub minor: u64,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// The host's node, for where nodes can't be made: in a user namespace.
+    pub bind: Option<OwnedFd>,
+}
+
+/// What every Linux container has, see config-linux.md "Default Devices".
+const DEFAULT: &[(&str, u64, u64)] = &[
+    ("dev/null", 1, 3),
+    ("dev/zero", 1, 5),
+    ("dev/full", 1, 7),
+    ("dev/random", 1, 8),
+    ("dev/urandom", 1, 9),
+    ("dev/tty", 5, 0),
+];
+
+/// The default devices and those of `linux.devices`, which win where both name a path.
+pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DevicePlan>, Error> {
+    let mut devices: Vec<DevicePlan> = Vec::new();
+    for (index, device) in linux.devices().iter().flatten().enumerate() {
+        let field = |name: &str| format!("linux.devices[{index}].{name}");
+        let kind = match device.typ() {
+            LinuxDeviceType::B => SFlag::S_IFBLK,
+            LinuxDeviceType::C | LinuxDeviceType::U => SFlag::S_IFCHR,
+            LinuxDeviceType::P => SFlag::S_IFIFO,
+            LinuxDeviceType::A => {
+                return Err(Error::invalid(field("type"), "\"a\" is not a device type"));
+            }
+        };
+        let number = |name: &str, value: i64| {
+            u64::try_from(value)
+                .map_err(|_| Error::invalid(field(name), format!("{value} is negative")))
+        };
+        let path = device.path().to_string_lossy();
+        if !path.starts_with('/') {
+            return Err(Error::invalid(field("path"), format!("{path:?} is not an absolute path")));
+        }
+        devices.push(DevicePlan {
+            path: relative(&path),
+            kind,
+            major: number("major", device.major())?,
+            minor: number("minor", device.minor())?,
+            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            uid: device.uid().unwrap_or(0),
+            gid: device.gid().unwrap_or(0),
+            bind: None,
+        });
+    }
+    for &(path, major, minor) in DEFAULT {
+        if !devices.iter().any(|device| device.path == path) {
+            let kind = SFlag::S_IFCHR;
+            devices.push(DevicePlan {
+                path: path.to_owned(),
+                kind,
+                major,
+                minor,
+                mode: 0o666,
+                uid: 0,
+                gid: 0,
+                bind: None,
+            });
+        }
+    }
+    if namespaces.has(flag::USER) {
+        for device in devices.iter_mut().filter(|device| device.kind != SFlag::S_IFIFO) {
+            let path = Path::new("/").join(&device.path);
+            device.bind =
+                Some(mount::clone_host_tree(&path, false, mount_options::propagation::SLAVE)?);
+        }
+    }
+    Ok(devices)
+}

@@ -1,0 +1,343 @@
+//! The configuration turned into plain data, which init only has to carry out.
+//!
+//! Everything that can be refused without touching the system is refused here.
+
+mod capability;
+mod device;
+mod mount;
+pub(crate) mod mount_options;
+mod namespace;
+mod process;
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use cgroup::Cgroup;
+use oci_spec::runtime::{Hook, Hooks, Linux, LinuxIdMapping, Spec};
+
+pub(crate) use device::DevicePlan;
+pub(crate) use mount::{CgroupMount, MountPlan, Source, V1Mount, open_cgroups};
+pub(crate) use namespace::{Namespaces, flag};
+pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
+
+use crate::bundle::Bundle;
+use crate::error::Error;
+use mount_options::propagation;
+
+/// All that init does, in its order.
+#[derive(Debug)]
+pub(crate) struct InitPlan {
+    pub namespaces: Namespaces,
+    /// The parent has work on the child (id maps, v1 cgroups) that the child must wait for.
+    pub wait_for_parent: bool,
+    /// A cgroup namespace that can only be made once the parent has moved the child (v1).
+    pub late_cgroup_namespace: bool,
+    pub loopback: bool,
+    pub keyring: Option<CString>,
+    pub rootfs: RootfsPlan,
+    pub hostname: Option<String>,
+    pub domainname: Option<String>,
+    /// Path below /proc/sys, value.
+    pub sysctls: Vec<(String, String)>,
+    /// prestart or createRuntime hooks, which the parent runs.
+    pub parent_hooks: bool,
+    pub create_container: Vec<Hook>,
+    pub start_container: Vec<Hook>,
+    pub process: ProcessPlan,
+}
+
+/// The container's file system.
+#[derive(Debug)]
+pub(crate) struct RootfsPlan {
+    pub path: PathBuf,
+    /// A detached copy of the tree at `path`, made by the parent.
+    pub tree: OwnedFd,
+    /// Of every mount in the new namespace, before anything is mounted.
+    pub propagation: u64,
+    /// Of the root mount, at the end.
+    pub root_propagation: Option<u64>,
+    pub readonly: bool,
+    pub no_pivot: bool,
+    pub mounts: Vec<MountPlan>,
+    /// None where /dev is the host's: nothing is made in it then.
+    pub devices: Option<Vec<DevicePlan>>,
+    pub masked: Vec<String>,
+    pub readonly_paths: Vec<String>,
+}
+
+/// What the plan is made from, beside the bundle.
+pub(crate) struct Input<'a> {
+    pub bundle: &'a Bundle,
+    pub id: &'a str,
+    pub cgroup: &'a Cgroup,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub preserve_fds: u32,
+    pub has_console: bool,
+}
+
+/// Checks the whole configuration and opens what the child will need of the host.
+pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filter>), Error> {
+    let spec = &input.bundle.spec;
+    check_version(spec.version())?;
+    let Some(linux) = spec.linux() else {
+        return Err(Error::invalid("linux", "missing: only Linux containers can be run"));
+    };
+    refuse_unbuilt(spec, linux)?;
+    let namespaces = namespace::plan(linux)?;
+    let v1 = input.cgroup.mode() != cgroup::Mode::V2;
+    let new_cgroup = namespaces.new & flag::CGROUP != 0;
+    let Some(process) = spec.process() else {
+        return Err(Error::invalid("process", "missing"));
+    };
+    let mut process = process::plan("process", process, input.preserve_fds, input.has_console)?;
+    let filter = compile_seccomp(linux)?;
+    process.seccomp = filter.as_ref().map(SeccompPlan::from);
+    let hooks = spec.hooks().as_ref();
+    let plan = InitPlan {
+        wait_for_parent: namespaces.new & flag::USER != 0 || v1,
+        late_cgroup_namespace: v1 && new_cgroup,
+        loopback: namespaces.new & flag::NET != 0,
+        keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),
+        hostname: namespaces.named("hostname", spec.hostname(), flag::UTS)?,
+        domainname: namespaces.named("domainname", spec.domainname(), flag::UTS)?,
+        sysctls: sysctls(linux, &namespaces)?,
+        parent_hooks: hooks.is_some_and(|hooks| !runtime_hooks(hooks).is_empty()),
+        create_container: hook_list(hooks, Hooks::create_container),
+        start_container: hook_list(hooks, Hooks::start_container),
+        rootfs: rootfs(input, linux, &namespaces)?,
+        process,
+        namespaces,
+    };
+    check_hooks(hooks)?;
+    Ok((plan, filter))
+}
+
+fn compile_seccomp(linux: &Linux) -> Result<Option<seccomp::Filter>, Error> {
+    let Some(profile) = linux.seccomp() else { return Ok(None) };
+    let filter = seccomp::compile(profile)?;
+    if filter.notify {
+        return Err(Error::invalid("linux.seccomp", "SCMP_ACT_NOTIFY: not supported yet"));
+    }
+    Ok(Some(filter))
+}
+
+/// The plan of a process that joins a running container.
+pub(crate) fn exec_process(
+    process: &oci_spec::runtime::Process,
+    preserve_fds: u32,
+    has_console: bool,
+) -> Result<ProcessPlan, Error> {
+    process::plan("process", process, preserve_fds, has_console)
+}
+
+/// prestart and createRuntime hooks: both run at the same point, in this order.
+pub(crate) fn runtime_hooks(hooks: &Hooks) -> Vec<(&'static str, Vec<Hook>)> {
+    #[allow(deprecated)] // prestart is deprecated, and Docker's networking is made of it
+    let prestart = hooks.prestart();
+    [("prestart", prestart), ("createRuntime", hooks.create_runtime())]
+        .into_iter()
+        .filter_map(|(kind, list)| Some((kind, list.clone().filter(|list| !list.is_empty())?)))
+        .collect()
+}
+
+fn hook_list(hooks: Option<&Hooks>, kind: fn(&Hooks) -> &Option<Vec<Hook>>) -> Vec<Hook> {
+    hooks.and_then(|hooks| kind(hooks).clone()).unwrap_or_default()
+}
+
+fn check_hooks(hooks: Option<&Hooks>) -> Result<(), Error> {
+    let Some(hooks) = hooks else { return Ok(()) };
+    #[allow(deprecated)]
+    let kinds = [
+        ("prestart", hooks.prestart()),
+        ("createRuntime", hooks.create_runtime()),
+        ("createContainer", hooks.create_container()),
+        ("startContainer", hooks.start_container()),
+        ("poststart", hooks.poststart()),
+        ("poststop", hooks.poststop()),
+    ];
+    for (kind, list) in kinds {
+        for (index, hook) in list.iter().flatten().enumerate() {
+            let field = |name| format!("hooks.{kind}[{index}].{name}");
+            if !hook.path().is_absolute() {
+                let reason = format!("{:?} is not an absolute path", hook.path());
+                return Err(Error::invalid(field("path"), reason));
+            }
+            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
+                return Err(Error::invalid(field("timeout"), "must be greater than zero"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_version(version: &str) -> Result<(), Error> {
+    let major = version.split('.').next().unwrap_or_default();
+    let parts = version.split(['-', '+']).next().unwrap_or_default().split('.').count();
+    if major != "1" || parts != 3 {
+        return Err(Error::invalid(
+            "ociVersion",
+            format!("{version:?} is not a supported version (1.x.y)"),
+        ));
+    }
+    Ok(())
+}
+
+/// Sections whose part is not built yet: an error, so that nothing asked for is silently left out.
+fn refuse_unbuilt(spec: &Spec, linux: &Linux) -> Result<(), Error> {
+    let process = spec.process().as_ref();
+    let given = [
+        ("linux.intelRdt", linux.intel_rdt().is_some()),
+        ("linux.memoryPolicy", linux.memory_policy().is_some()),
+        ("linux.personality", linux.personality().is_some()),
+        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|map| !map.is_empty())),
+        ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
+        ("process.scheduler", process.is_some_and(|p| p.scheduler().is_some())),
+        ("process.ioPriority", process.is_some_and(|p| p.io_priority().is_some())),
+        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(Error::invalid(*field, "not supported yet")),
+        None => Ok(()),
+    }
+}
+
+fn keyring_name(id: &str) -> Option<CString> {
+    CString::new(format!("_ses.{id}")).ok()
+}
+
+fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, Error> {
+    let mut list = Vec::new();
+    for (key, value) in linux.sysctl().iter().flatten() {
+        let field = || format!("linux.sysctl[{key}]");
+        // `/` separates as well as `.`, as in sysctl(8): the first one decides.
+        let path = match key.find(['.', '/']) {
+            Some(at) if key.as_bytes()[at] == b'.' => key
+                .chars()
+                .map(|c| match c {
+                    '.' => '/',
+                    '/' => '.',
+                    c => c,
+                })
+                .collect(),
+            _ => key.clone(),
+        };
+        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Err(Error::invalid(field(), "not the name of a sysctl"));
+        }
+        let (needed, name) = namespace::of_sysctl(&path)
+            .ok_or_else(|| Error::invalid(field(), "is not in a separate kernel namespace"))?;
+        if !namespaces.has(needed) {
+            return Err(Error::invalid(field(), format!("not allowed without a {name} namespace")));
+        }
+        list.push((path, value.clone()));
+    }
+    list.sort_unstable();
+    Ok(list)
+}
+
+fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<RootfsPlan, Error> {
+    let spec = &input.bundle.spec;
+    let path = input.bundle.rootfs()?;
+    if !path.is_dir() {
+        let why =
+            if path.exists() { nix::errno::Errno::ENOTDIR } else { nix::errno::Errno::ENOENT };
+        return Err(Error::system(format!("root.path: rootfs {}", path.display()), why));
+    }
+    let root_propagation = match linux.rootfs_propagation().as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(match text {
+            "private" | "rprivate" => propagation::PRIVATE,
+            "slave" | "rslave" => propagation::SLAVE,
+            "shared" | "rshared" => propagation::SHARED,
+            "unbindable" | "runbindable" => propagation::UNBINDABLE,
+            _ => {
+                let reason = format!("{text:?} is not a propagation mode");
+                return Err(Error::invalid("linux.rootfsPropagation", reason));
+            }
+        }),
+    };
+    // Unbindable mounts could not be bound from; the mode is given to the root mount at the end.
+    let before = match root_propagation {
+        Some(mode) if mode != propagation::UNBINDABLE => mode,
+        _ => propagation::SLAVE,
+    };
+    let mounts =
+        mount::plan(spec.mounts().as_deref().unwrap_or_default(), input, namespaces, before)?;
+    let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
+    let devices = if host_dev { None } else { Some(device::plan(linux, namespaces)?) };
+    Ok(RootfsPlan {
+        tree: mount::clone_host_tree(&path, true, before)?,
+        path,
+        propagation: before,
+        root_propagation,
+        readonly: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
+        no_pivot: input.no_pivot,
+        mounts,
+        devices,
+        masked: absolute("linux.maskedPaths", linux.masked_paths().as_deref())?,
+        readonly_paths: absolute("linux.readonlyPaths", linux.readonly_paths().as_deref())?,
+    })
+}
+
+/// Paths in the container, made relative to its root.
+fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<String>, Error> {
+    let mut list = Vec::new();
+    for (index, path) in paths.unwrap_or_default().iter().enumerate() {
+        if !path.starts_with('/') {
+            return Err(Error::invalid(
+                format!("{field}[{index}]"),
+                format!("{path:?} is not an absolute path"),
+            ));
+        }
+        list.push(relative(path));
+    }
+    Ok(list)
+}
+
+/// `path` without `.`, `..` and doubled slashes, relative to the root that it can't leave.
+pub(crate) fn relative(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// The lines of a uid_map or gid_map.
+pub(crate) fn id_map(mappings: &[LinuxIdMapping]) -> String {
+    let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
+    mappings.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_do_not_leave_the_root() {
+        for (path, clean) in [
+            ("/a/./b//c/", "a/b/c"),
+            ("/../../x", "x"),
+            ("a/../..", ""),
+            ("/", ""),
+            ("/a/../b", "b"),
+        ] {
+            assert_eq!(relative(path), clean);
+        }
+    }
+
+    #[test]
+    fn versions() {
+        for (version, good) in
+            [("1.0.2", true), ("1.3.0-dev", true), ("2.0.0", false), ("", false), ("1.0", false)]
+        {
+            assert_eq!(check_version(version).is_ok(), good, "{version}");
+        }
+    }
+}

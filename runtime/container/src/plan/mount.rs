@@ -1,0 +1,299 @@
+//! `mounts` of the configuration: what is mounted where, with the host's side opened already.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use cgroup::Hierarchy;
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{SFlag, fstat};
+use oci_spec::runtime::Mount;
+use sys::mount::{SetAttr, attr, clone_tree, mount_setattr};
+
+use super::mount_options::{self, Options};
+use super::{Input, Namespaces, flag, relative};
+use crate::error::{Context, Error};
+
+/// One mount.
+#[derive(Debug)]
+pub(crate) struct MountPlan {
+    /// In the container, relative to its root; empty for the root itself.
+    pub destination: String,
+    /// For messages: `mounts[3] (proc on /proc)`.
+    pub name: String,
+    pub source: Source,
+    /// Attributes of a new file system's mount.
+    pub attributes: u64,
+    /// Set when everything below is in place: tmpfs, whose files may be others' mount points.
+    pub late_readonly: bool,
+    /// Changes once it is attached, in order.
+    pub propagation: Vec<SetAttr>,
+}
+
+/// What is mounted.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// A file system of its own.
+    New {
+        fstype: CString,
+        source: CString,
+        flags: Vec<CString>,
+        data: Vec<(CString, Option<CString>)>,
+    },
+    /// A part of the host's tree: a detached copy with its attributes set.
+    Tree { tree: OwnedFd, is_dir: bool },
+    /// The control groups.
+    Cgroup(CgroupMount),
+}
+
+/// What a `cgroup` mount shows.
+#[derive(Debug)]
+pub(crate) enum CgroupMount {
+    /// The one hierarchy; the container's own directory (without a cgroup namespace), which is
+    /// bound where the hierarchy can't be mounted.
+    V2 { own: Option<PathBuf>, tree: Option<OwnedFd> },
+    /// A directory each, on a tmpfs.
+    V1 { hierarchies: Vec<V1Mount>, links: Vec<(String, String)> },
+}
+
+/// One v1 hierarchy.
+#[derive(Debug)]
+pub(crate) struct V1Mount {
+    /// The name of its directory.
+    pub directory: String,
+    /// The mount options that name it, for a container with a cgroup namespace.
+    pub options: Vec<CString>,
+    /// The container's own directory, for one without.
+    pub own: Option<PathBuf>,
+    /// That directory, once it is there.
+    pub tree: Option<OwnedFd>,
+}
+
+impl MountPlan {
+    pub fn is_bind(&self) -> bool {
+        matches!(self.source, Source::Tree { .. })
+    }
+}
+
+/// Turns the list into plans, in its order.
+pub(crate) fn plan(
+    mounts: &[Mount],
+    input: &Input<'_>,
+    namespaces: &Namespaces,
+    propagation: u64,
+) -> Result<Vec<MountPlan>, Error> {
+    let one = |(index, mount)| plan_one(index, mount, input, namespaces, propagation);
+    mounts.iter().enumerate().map(one).collect()
+}
+
+fn plan_one(
+    index: usize,
+    mount: &Mount,
+    input: &Input<'_>,
+    namespaces: &Namespaces,
+    propagation: u64,
+) -> Result<MountPlan, Error> {
+    let field = |name: &str| format!("mounts[{index}].{name}");
+    let destination = mount.destination().to_string_lossy();
+    let mut options = mount_options::parse(mount.options().as_deref().unwrap_or_default())
+        .map_err(|word| Error::invalid(field("options"), format!("{word}: not supported yet")))?;
+    for (name, given) in [
+        ("uidMappings", mount.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
+        ("gidMappings", mount.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
+    ] {
+        if given {
+            return Err(Error::invalid(field(name), "not supported yet"));
+        }
+    }
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let relative = relative(&destination);
+    check_proc(&relative, fstype, &options)
+        .map_err(|reason| Error::invalid(field("destination"), reason))?;
+    let name = format!(
+        "mounts[{index}] ({} on /{relative})",
+        if fstype.is_empty() { "bind" } else { fstype }
+    );
+    let late_readonly = fstype == "tmpfs" && options.top.set & attr::RDONLY != 0;
+    let source = if options.bind || fstype == "bind" {
+        bind(&field("source"), mount, input, &mut options, propagation)?
+    } else if fstype == "cgroup" {
+        Source::Cgroup(cgroup_mount(input, namespaces)?)
+    } else {
+        if late_readonly {
+            options.superblock.retain(|&flag| flag != "ro");
+            options.top.set &= !attr::RDONLY;
+        }
+        new_filesystem(&field, fstype, mount, &options)?
+    };
+    let mut changes = options.propagation;
+    if !options.bind && options.all != SetAttr::default() {
+        changes.push(options.all);
+    }
+    Ok(MountPlan {
+        destination: relative,
+        name,
+        source,
+        attributes: options.top.set,
+        late_readonly,
+        propagation: changes,
+    })
+}
+
+/// /proc must stay the kernel's: nothing is mounted in it but what lxcfs makes, nothing but procfs on it.
+fn check_proc(destination: &str, fstype: &str, options: &Options) -> Result<(), String> {
+    const ALLOWED: &[&str] = &[
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+        "sys/crypto/fips_enabled",
+    ];
+    match destination.strip_prefix("proc") {
+        // A bind of another procfs is checked once it is open.
+        Some("") if fstype == "proc" || options.bind => Ok(()),
+        Some("") => Err(format!("a mount of type {fstype:?} can't cover /proc")),
+        Some(inside) => match inside.strip_prefix('/') {
+            Some(inside) if !ALLOWED.contains(&inside) => {
+                Err(format!("\"/{destination}\" is inside /proc, which can't be mounted over"))
+            }
+            _ => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
+fn bind(
+    field: &str,
+    mount: &Mount,
+    input: &Input<'_>,
+    options: &mut Options,
+    propagation: u64,
+) -> Result<Source, Error> {
+    let Some(source) = mount.source().as_ref().filter(|source| !source.as_os_str().is_empty())
+    else {
+        return Err(Error::invalid(field, "missing: a bind mount needs a source"));
+    };
+    let source = input.bundle.path.join(source);
+    let tree = clone_host_tree(&source, options.recursive, propagation)?;
+    for change in [options.top, options.all] {
+        if change != SetAttr::default() {
+            mount_setattr(tree.as_fd(), change)
+                .context(|| format!("set the options of a bind mount of {}", source.display()))?;
+        }
+    }
+    let mode = fstat(&tree).context(|| format!("stat {}", source.display()))?.st_mode;
+    if relative(&mount.destination().to_string_lossy()) == "proc" {
+        let kind =
+            nix::sys::statfs::fstatfs(&tree).context(|| format!("statfs {}", source.display()))?;
+        if kind.filesystem_type() != nix::sys::statfs::PROC_SUPER_MAGIC {
+            return Err(Error::invalid(
+                field,
+                format!("{} is not a procfs and can't cover /proc", source.display()),
+            ));
+        }
+    }
+    Ok(Source::Tree {
+        tree,
+        is_dir: SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR,
+    })
+}
+
+/// A detached copy of a part of the host's tree, cut off from its propagation as the container's
+/// mount namespace will be.
+pub(crate) fn clone_host_tree(
+    path: &Path,
+    recursive: bool,
+    propagation: u64,
+) -> Result<OwnedFd, Error> {
+    let text = CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(path.display().to_string(), "has a NUL byte"))?;
+    let tree =
+        clone_tree(AT_FDCWD, &text, recursive).context(|| format!("bind {}", path.display()))?;
+    if propagation != mount_options::propagation::SHARED {
+        let change = SetAttr { propagation, recursive, ..SetAttr::default() };
+        mount_setattr(tree.as_fd(), change)
+            .context(|| format!("set the propagation of a bind mount of {}", path.display()))?;
+    }
+    Ok(tree)
+}
+
+fn new_filesystem(
+    field: &dyn Fn(&str) -> String,
+    fstype: &str,
+    mount: &Mount,
+    options: &Options,
+) -> Result<Source, Error> {
+    if fstype.is_empty() {
+        return Err(Error::invalid(field("type"), "missing: only bind mounts go without"));
+    }
+    let string = |name: &str, value: &[u8]| {
+        CString::new(value).map_err(|_| Error::invalid(field(name), "has a NUL byte"))
+    };
+    let source = mount.source().as_deref().unwrap_or(Path::new(fstype));
+    let mut data = Vec::new();
+    for word in
+        options.data.iter().flat_map(|words| words.split(',')).filter(|word| !word.is_empty())
+    {
+        let (key, value) = match word.split_once('=') {
+            Some((key, value)) => (key, Some(string("options", value.as_bytes())?)),
+            None => (word, None),
+        };
+        data.push((string("options", key.as_bytes())?, value));
+    }
+    let flags = options.superblock.iter().map(|flag| string("options", flag.as_bytes()));
+    Ok(Source::New {
+        fstype: string("type", fstype.as_bytes())?,
+        source: string("source", source.as_os_str().as_bytes())?,
+        flags: flags.collect::<Result<_, _>>()?,
+        data,
+    })
+}
+
+fn cgroup_mount(input: &Input<'_>, namespaces: &Namespaces) -> Result<CgroupMount, Error> {
+    let private = namespaces.has(flag::CGROUP);
+    let hierarchies = input.cgroup.hierarchies();
+    if input.cgroup.mode() == cgroup::Mode::V2 {
+        let own = hierarchies.first().filter(|_| !private).map(Hierarchy::dir);
+        return Ok(CgroupMount::V2 { own, tree: None });
+    }
+    let mut list = Vec::new();
+    let mut links = Vec::new();
+    for hierarchy in hierarchies.iter().filter(|hierarchy| !hierarchy.is_unified()) {
+        let directory = hierarchy.name().to_owned();
+        links.extend(hierarchy.links().map(|link| (link.to_owned(), directory.clone())));
+        let data =
+            |word: &str| CString::new(word).map_err(|_| Error::invalid("mounts", "NUL byte"));
+        let options = hierarchy.mount_data().split(',').map(data).collect::<Result<_, _>>()?;
+        let own = (!private).then(|| hierarchy.dir());
+        list.push(V1Mount { directory, options, own, tree: None });
+    }
+    Ok(CgroupMount::V1 { hierarchies: list, links })
+}
+
+/// Opens the container's own control groups where they are to be shown; they must be there by now.
+pub(crate) fn open_cgroups(mounts: &mut [MountPlan]) -> Result<(), Error> {
+    for mount in mounts {
+        let Source::Cgroup(cgroups) = &mut mount.source else { continue };
+        match cgroups {
+            CgroupMount::V2 { own, tree } => *tree = own_cgroup(own.as_deref())?,
+            CgroupMount::V1 { hierarchies, .. } => {
+                for hierarchy in hierarchies {
+                    hierarchy.tree = own_cgroup(hierarchy.own.as_deref())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn own_cgroup(path: Option<&Path>) -> Result<Option<OwnedFd>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    clone_host_tree(path, false, mount_options::propagation::PRIVATE).map(Some)
+}

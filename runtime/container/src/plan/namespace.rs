@@ -1,0 +1,181 @@
+//! Which namespaces are made, which are joined by path.
+
+use std::os::fd::OwnedFd;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::{Linux, LinuxNamespaceType};
+
+use super::id_map;
+use crate::error::{Context, Error};
+
+/// `CLONE_NEW*`.
+pub(crate) mod flag {
+    pub const TIME: u64 = 0x80;
+    pub const MOUNT: u64 = 0x0002_0000;
+    pub const CGROUP: u64 = 0x0200_0000;
+    pub const UTS: u64 = 0x0400_0000;
+    pub const IPC: u64 = 0x0800_0000;
+    pub const USER: u64 = 0x1000_0000;
+    pub const PID: u64 = 0x2000_0000;
+    pub const NET: u64 = 0x4000_0000;
+}
+
+/// The container's namespaces; what is in none of the lists is the runtime's own.
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    /// `CLONE_NEW*` of those to make.
+    pub new: u64,
+    /// Those to join: type, path for messages, and the opened namespace.
+    pub join: Vec<(u64, String, OwnedFd)>,
+    /// Contents of uid_map and gid_map for a new user namespace.
+    pub id_maps: Option<(String, String)>,
+    /// The contents of timens_offsets for a new time namespace.
+    pub time_offsets: Option<String>,
+}
+
+impl Namespaces {
+    /// The container has this namespace for itself, or shares it with another container.
+    pub fn has(&self, flag: u64) -> bool {
+        self.all() & flag != 0
+    }
+
+    /// All that differ from the runtime's.
+    pub fn all(&self) -> u64 {
+        self.join.iter().fold(self.new, |all, (flag, ..)| all | flag)
+    }
+
+    /// A value that may only be set in a namespace of the container's.
+    pub fn named(
+        &self,
+        field: &str,
+        value: &Option<String>,
+        flag: u64,
+    ) -> Result<Option<String>, Error> {
+        match value.as_deref() {
+            None | Some("") => Ok(None),
+            Some(_) if !self.has(flag) => {
+                Err(Error::invalid(field, "unable to set it without a private UTS namespace"))
+            }
+            Some(value) => Ok(Some(value.to_owned())),
+        }
+    }
+}
+
+fn flag_of(kind: LinuxNamespaceType) -> u64 {
+    match kind {
+        LinuxNamespaceType::Mount => flag::MOUNT,
+        LinuxNamespaceType::Cgroup => flag::CGROUP,
+        LinuxNamespaceType::Uts => flag::UTS,
+        LinuxNamespaceType::Ipc => flag::IPC,
+        LinuxNamespaceType::User => flag::USER,
+        LinuxNamespaceType::Pid => flag::PID,
+        LinuxNamespaceType::Network => flag::NET,
+        LinuxNamespaceType::Time => flag::TIME,
+    }
+}
+
+/// Reads `linux.namespaces` and what belongs to them.
+pub(crate) fn plan(linux: &Linux) -> Result<Namespaces, Error> {
+    let mut namespaces = Namespaces::default();
+    for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
+        let flag = flag_of(namespace.typ());
+        if namespaces.has(flag) {
+            let reason = format!("namespace type {:?} given twice", namespace.typ().to_string());
+            return Err(Error::invalid(format!("linux.namespaces[{index}].type"), reason));
+        }
+        match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            None => namespaces.new |= flag,
+            Some(path) => {
+                let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+                let fd = open(path, flags, Mode::empty()).context(|| {
+                    format!("linux.namespaces[{index}].path: open {}", path.display())
+                })?;
+                namespaces.join.push((flag, path.display().to_string(), fd));
+            }
+        }
+    }
+    if !namespaces.has(flag::MOUNT) {
+        let reason = "a mount namespace is required: without one, the host's mounts would change";
+        return Err(Error::invalid("linux.namespaces", reason));
+    }
+    namespaces.id_maps = id_maps(linux, &namespaces)?;
+    namespaces.time_offsets = time_offsets(linux, &namespaces)?;
+    Ok(namespaces)
+}
+
+fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, String)>, Error> {
+    let uids = linux.uid_mappings().as_deref().unwrap_or_default();
+    let gids = linux.gid_mappings().as_deref().unwrap_or_default();
+    if namespaces.new & flag::USER == 0 {
+        return match (uids.is_empty() && gids.is_empty(), namespaces.has(flag::USER)) {
+            (true, _) | (_, true) => Ok(None),
+            _ => Err(Error::invalid("linux.uidMappings", "given without a user namespace")),
+        };
+    }
+    for (field, mappings) in [("linux.uidMappings", uids), ("linux.gidMappings", gids)] {
+        if mappings.is_empty() {
+            return Err(Error::invalid(field, "missing: a new user namespace needs mappings"));
+        }
+    }
+    Ok(Some((id_map(uids), id_map(gids))))
+}
+
+fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Option<String>, Error> {
+    let mut text = String::new();
+    for (clock, offset) in linux.time_offsets().iter().flatten() {
+        let field = format!("linux.timeOffsets.{clock}");
+        if namespaces.new & flag::TIME == 0 {
+            return Err(Error::invalid(field, "given without a new time namespace"));
+        }
+        if clock != "monotonic" && clock != "boottime" {
+            return Err(Error::invalid(field, "is neither monotonic nor boottime"));
+        }
+        let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        text.push_str(&format!("{clock} {secs} {nanos}\n"));
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// The namespace that a sysctl is part of, by its path below /proc/sys, and its name.
+pub(crate) fn of_sysctl(path: &str) -> Option<(u64, &'static str)> {
+    const IPC: &[&str] = &[
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
+    ];
+    if IPC.contains(&path) || path.starts_with("fs/mqueue/") {
+        Some((flag::IPC, "ipc"))
+    } else if path.starts_with("net/") {
+        Some((flag::NET, "network"))
+    } else if path == "kernel/domainname" || path == "kernel/hostname" {
+        Some((flag::UTS, "uts"))
+    } else if path.starts_with("user/") {
+        Some((flag::USER, "user"))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctls_belong_to_namespaces() {
+        for (path, namespace) in [
+            ("net/ipv4/ip_forward", Some("network")),
+            ("kernel/shmmax", Some("ipc")),
+            ("fs/mqueue/msg_max", Some("ipc")),
+            ("kernel/panic", None),
+            ("vm/swappiness", None),
+        ] {
+            assert_eq!(of_sysctl(path).map(|(_, name)| name), namespace, "{path}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The process to run: arguments, environment, identity and limits.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+
+use oci_spec::runtime::{LinuxCapabilities, PosixRlimitType, Process};
+
+use super::capability;
+use crate::error::{Context, Error};
+
+/// What the init or an exec'ed process becomes.
+#[derive(Debug)]
+pub(crate) struct ProcessPlan {
+    pub args: Vec<CString>,
+    pub env: Vec<CString>,
+    /// No HOME was given: it comes from the container's passwd file.
+    pub needs_home: bool,
+    pub cwd: CString,
+    pub uid: u32,
+    pub gid: u32,
+    /// None where setgroups(2) is not allowed and nothing asks for it.
+    pub groups: Option<Vec<u32>>,
+    pub umask: Option<u32>,
+    pub capabilities: CapabilityPlan,
+    /// The kernel's number of the resource, its name, soft and hard limit.
+    pub rlimits: Vec<(u32, String, u64, u64)>,
+    pub no_new_privileges: bool,
+    pub seccomp: Option<SeccompPlan>,
+    pub apparmor: Option<String>,
+    pub selinux: Option<String>,
+    pub oom_score_adj: Option<i32>,
+    /// Size in rows and columns, where one is wanted.
+    pub terminal: Option<Option<sys::tty::Size>>,
+    pub preserve_fds: u32,
+}
+
+/// A compiled profile, as seccomp(2) takes it.
+#[derive(Debug)]
+pub(crate) struct SeccompPlan {
+    /// `sock_filter`s, 8 bytes each.
+    pub instructions: Vec<u8>,
+    pub flags: u32,
+}
+
+impl From<&seccomp::Filter> for SeccompPlan {
+    fn from(filter: &seccomp::Filter) -> SeccompPlan {
+        let mut instructions = Vec::with_capacity(filter.instructions.len() * 8);
+        for one in &filter.instructions {
+            instructions.extend_from_slice(&one.code.to_ne_bytes());
+            instructions.extend_from_slice(&[one.jt, one.jf]);
+            instructions.extend_from_slice(&one.k.to_ne_bytes());
+        }
+        SeccompPlan { instructions, flags: filter.flags }
+    }
+}
+
+/// The five sets, a bit a capability.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct CapabilityPlan {
+    pub bounding: u64,
+    pub effective: u64,
+    pub permitted: u64,
+    pub inheritable: u64,
+    pub ambient: u64,
+    /// Numbers from here up have no name and are dropped too.
+    pub count: u32,
+}
+
+/// Checks and converts a `process` object, `at` being its place.
+pub(crate) fn plan(
+    at: &str,
+    process: &Process,
+    preserve_fds: u32,
+    has_console: bool,
+) -> Result<ProcessPlan, Error> {
+    let field = |name: &str| format!("{at}.{name}");
+    let string = |name: &str, text: &str| {
+        CString::new(text)
+            .map_err(|_| Error::invalid(field(name), format!("{text:?} has a NUL byte")))
+    };
+    let args = process.args().as_deref().unwrap_or_default();
+    if args.is_empty() {
+        return Err(Error::invalid(field("args"), "must not be empty"));
+    }
+    let cwd = process.cwd().to_string_lossy();
+    if !cwd.starts_with('/') {
+        return Err(Error::invalid(field("cwd"), format!("{cwd:?} is not an absolute path")));
+    }
+    let terminal = process.terminal().unwrap_or(false);
+    if has_console && !terminal {
+        return Err(Error::invalid(
+            field("terminal"),
+            "a console socket is given but no terminal is wanted",
+        ));
+    }
+    let size = process.console_size().map(|size| sys::tty::Size {
+        rows: size.height().try_into().unwrap_or(u16::MAX),
+        columns: size.width().try_into().unwrap_or(u16::MAX),
+    });
+    let user = process.user();
+    let env = environment(process.env().as_deref().unwrap_or_default());
+    let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
+    Ok(ProcessPlan {
+        args: args.iter().map(|arg| string("args", arg)).collect::<Result<_, _>>()?,
+        needs_home: !env.iter().any(|variable| variable.starts_with("HOME=") && variable.len() > 5),
+        env: env.iter().map(|variable| string("env", variable)).collect::<Result<_, _>>()?,
+        cwd: string("cwd", &cwd)?,
+        uid: user.uid(),
+        gid: user.gid(),
+        groups: Some(user.additional_gids().clone().unwrap_or_default()),
+        umask: user.umask(),
+        capabilities: capabilities(&field("capabilities"), process.capabilities().as_ref())?,
+        rlimits: rlimits(process)?,
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        seccomp: None,
+        apparmor: text(process.apparmor_profile()),
+        selinux: text(process.selinux_label()),
+        oom_score_adj: process.oom_score_adj(),
+        terminal: terminal.then_some(size),
+        preserve_fds,
+    })
+}
+
+/// The last of several values of one variable counts, as runc has it.
+fn environment(env: &[String]) -> Vec<&str> {
+    let name = |variable: &'_ str| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut last = HashMap::with_capacity(env.len());
+    for (index, variable) in env.iter().enumerate() {
+        last.insert(name(variable), index);
+    }
+    let kept = env.iter().enumerate().filter(|(index, v)| last.get(&name(v)) == Some(index));
+    kept.map(|(_, variable)| variable.as_str()).collect()
+}
+
+fn capabilities(field: &str, given: Option<&LinuxCapabilities>) -> Result<CapabilityPlan, Error> {
+    let Some(given) = given else {
+        return Ok(CapabilityPlan { count: capability::COUNT, ..CapabilityPlan::default() });
+    };
+    let bits = |set| capability::bits(Option::as_ref(set));
+    let [bounding, effective, permitted, inheritable, ambient] = [
+        bits(given.bounding()),
+        bits(given.effective()),
+        bits(given.permitted()),
+        bits(given.inheritable()),
+        bits(given.ambient()),
+    ];
+    let wanted = bounding | effective | permitted | inheritable | ambient;
+    let (granted, missing) =
+        capability::grantable(wanted).context(|| format!("{field}: read the bounding set"))?;
+    if !missing.is_empty() {
+        log::warn!("{field}: can't be granted here and are left out: {}", missing.join(" "));
+    }
+    Ok(CapabilityPlan {
+        bounding: bounding & granted,
+        effective: effective & granted,
+        permitted: permitted & granted,
+        inheritable: inheritable & granted,
+        // An ambient capability must be permitted and inheritable; runc leaves the others out too.
+        ambient: ambient & granted & permitted & inheritable,
+        count: capability::COUNT,
+    })
+}
+
+fn rlimits(process: &Process) -> Result<Vec<(u32, String, u64, u64)>, Error> {
+    let mut list: Vec<(u32, String, u64, u64)> = Vec::new();
+    for (index, limit) in process.rlimits().iter().flatten().enumerate() {
+        let number = resource(limit.typ());
+        if list.iter().any(|(known, ..)| *known == number) {
+            let field = format!("process.rlimits[{index}].type");
+            return Err(Error::invalid(field, format!("{} given twice", limit.typ())));
+        }
+        list.push((number, limit.typ().to_string(), limit.soft(), limit.hard()));
+    }
+    Ok(list)
+}
+
+/// `RLIMIT_*` of <asm-generic/resource.h>.
+fn resource(kind: PosixRlimitType) -> u32 {
+    match kind {
+        PosixRlimitType::RlimitCpu => 0,
+        PosixRlimitType::RlimitFsize => 1,
+        PosixRlimitType::RlimitData => 2,
+        PosixRlimitType::RlimitStack => 3,
+        PosixRlimitType::RlimitCore => 4,
+        PosixRlimitType::RlimitRss => 5,
+        PosixRlimitType::RlimitNproc => 6,
+        PosixRlimitType::RlimitNofile => 7,
+        PosixRlimitType::RlimitMemlock => 8,
+        PosixRlimitType::RlimitAs => 9,
+        PosixRlimitType::RlimitLocks => 10,
+        PosixRlimitType::RlimitSigpending => 11,
+        PosixRlimitType::RlimitMsgqueue => 12,
+        PosixRlimitType::RlimitNice => 13,
+        PosixRlimitType::RlimitRtprio => 14,
+        PosixRlimitType::RlimitRttime => 15,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let env = ["A=1", "B=2", "A=3", "C"].map(str::to_owned);
+        assert_eq!(environment(&env), ["B=2", "A=3", "C"]);
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (json, at) in [
+            (r#"{"cwd": "x", "args": ["a"], "user": {"uid": 0, "gid": 0}}"#, "process.cwd"),
+            (r#"{"cwd": "/", "args": [], "user": {"uid": 0, "gid": 0}}"#, "process.args"),
+            (r#"{"cwd": "/", "args": ["a\u0000"], "user": {"uid": 0, "gid": 0}}"#, "process.args"),
+        ] {
+            let process: Process = serde_json::from_str(json).unwrap();
+            let error = plan("process", &process, 0, false).unwrap_err();
+            assert!(error.to_string().starts_with(at), "{error}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A process on the host: whether it is still the one we know, and how it ended.
+
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+
+/// A process we started.
+#[derive(Debug)]
+pub struct Process {
+    /// In the runtime's pid namespace.
+    pub pid: i32,
+    /// Refers to the process whatever happens to its pid.
+    pub pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Waits for the end and reaps it.
+    pub(crate) fn wait(&self) -> Result<WaitStatus, Errno> {
+        loop {
+            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
+                Err(Errno::EINTR) => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// How a process ended, in words.
+pub(crate) fn describe(status: &WaitStatus) -> String {
+    match status {
+        WaitStatus::Exited(_, code) => format!("exit status {code}"),
+        WaitStatus::Signaled(_, signal, _) => format!("signal: {}", signal.as_str()),
+        other => format!("{other:?}"),
+    }
+}
+
+/// What `/proc/<pid>/stat` says of a process that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// `R`, `S`, `Z`, …
+    pub state: u8,
+    /// Clock ticks after boot; with the pid, it names a process for good.
+    pub start_time: u64,
+}
+
+impl Stat {
+    /// None when there is no such process.
+    pub fn read(pid: i32) -> Option<Stat> {
+        parse_stat(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// Dead, though its parent may not have reaped it.
+    pub fn ended(self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+}
+
+fn parse_stat(text: &[u8]) -> Option<Stat> {
+    // The name, in parentheses, may hold anything, parentheses and spaces too.
+    let rest = &text[text.iter().rposition(|&b| b == b')')? + 2..];
+    let mut fields = rest.split(|&b| b == b' ');
+    let state = *fields.next()?.first()?;
+    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
+    Some(Stat { state, start_time })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let text = b"7 (a) R 1 (b) Z 1 7 7 0 -1 4194560 0 0 0 0 1 2 3 4 20 0 1 0 4711 0 0 18446744073709551615";
+        assert_eq!(parse_stat(text), Some(Stat { state: b'Z', start_time: 4711 }));
+        assert_eq!(parse_stat(b"garbage"), None);
+    }
+}

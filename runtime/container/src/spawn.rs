@@ -1,0 +1,187 @@
+//! Making the child: one clone3, after an intermediate process where namespaces are joined by path.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use sys::process::{
+    CLONE_NEWTIME, CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns, unshare,
+};
+
+use crate::error::{Context, Error, InitFailure};
+use crate::init::{self, Inherited, Step, identity};
+use crate::plan::{InitPlan, Namespaces, flag};
+use crate::process::Process;
+use crate::store::State;
+use crate::sync::{Channel, Message};
+
+/// What the child takes over from the parent.
+pub(crate) struct Handover<'a> {
+    pub plan: &'a InitPlan,
+    pub state: &'a State,
+    /// The v2 cgroup to be born in.
+    pub cgroup: Option<OwnedFd>,
+    pub listener: Option<OwnedFd>,
+    pub console: Option<OwnedFd>,
+}
+
+/// Starts the child and does for it what only the parent can: id maps and the oom score.
+pub(crate) fn spawn(handover: Handover<'_>) -> Result<(Process, Channel), Error> {
+    let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
+    let plan = handover.plan;
+    let namespaces = &plan.namespaces;
+    let process = if namespaces.join.is_empty() && namespaces.time_offsets.is_none() {
+        direct(handover, &ours, theirs)?
+    } else {
+        through_intermediate(handover, &ours, theirs)?
+    };
+    let done = serve(plan, process.pid);
+    if done.is_err() {
+        end(&process);
+    }
+    done.map(|()| (process, ours))
+}
+
+/// Kills a child that can't be used and reaps it.
+pub(crate) fn end(process: &Process) {
+    // It is our child and not reaped: it is there, and ours to kill.
+    let _ = sys::process::pidfd_send_signal(process.pidfd.as_fd(), nix::libc::SIGKILL);
+    let _ = process.wait();
+}
+
+/// `CLONE_NEW*` for clone3; what must come later or earlier is left out.
+fn clone_flags(plan: &InitPlan) -> u64 {
+    let mut flags = plan.namespaces.new;
+    if plan.late_cgroup_namespace {
+        flags &= !flag::CGROUP;
+    }
+    if plan.namespaces.time_offsets.is_some() {
+        flags &= !flag::TIME;
+    }
+    flags
+}
+
+fn direct(handover: Handover<'_>, ours: &Channel, theirs: Channel) -> Result<Process, Error> {
+    let plan = handover.plan;
+    let args =
+        CloneArgs { flags: clone_flags(plan), cgroup: handover.cgroup.as_ref().map(AsFd::as_fd) };
+    match clone3(&args).context(|| "clone3 of the container's init")? {
+        Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
+        Cloned::Child => run_init(handover, ours.as_fd(), theirs),
+    }
+}
+
+fn run_init(handover: Handover<'_>, parents: BorrowedFd<'_>, theirs: Channel) -> ! {
+    // With the parent's end open here, its death would go unnoticed.
+    sys::file::close_inherited(parents);
+    let Handover { plan, state, listener, console, .. } = handover;
+    init::run(plan, Inherited { channel: theirs, listener, console, state })
+}
+
+/// Joins namespaces in a process of its own, so that the runtime keeps its own, and starts the
+/// child from there, as a child of the runtime.
+fn through_intermediate(
+    handover: Handover<'_>,
+    ours: &Channel,
+    theirs: Channel,
+) -> Result<Process, Error> {
+    let plan = handover.plan;
+    let cgroup = handover.cgroup.as_ref().map(AsFd::as_fd);
+    let args = CloneArgs { flags: 0, cgroup };
+    match clone3(&args).context(|| "clone3 of the process that joins namespaces")? {
+        Cloned::Child => {
+            let failure = match intermediate(plan) {
+                Ok(Cloned::Child) => run_init(handover, ours.as_fd(), theirs),
+                Ok(Cloned::Parent { pid, .. }) => {
+                    exit_now(i32::from(theirs.send(&Message::Pid(pid)).is_err()))
+                }
+                Err(failure) => failure,
+            };
+            let _ = theirs.send(&Message::Failed(failure));
+            exit_now(1)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let message = ours.receive().context(|| "wait for the process that joins namespaces");
+            let status = Process { pid, pidfd }.wait();
+            match message? {
+                Some(Message::Pid(pid)) => {
+                    let pidfd = pidfd_open(pid).context(|| "pidfd_open of the container's init")?;
+                    Ok(Process { pid, pidfd })
+                }
+                Some(Message::Failed(failure)) => Err(Error::Init(failure)),
+                _ => Err(Error::InitEnded {
+                    step: "joining namespaces",
+                    how: status.map_or_else(|e| e.to_string(), |s| crate::process::describe(&s)),
+                }),
+            }
+        }
+    }
+}
+
+fn intermediate(plan: &InitPlan) -> Result<Cloned, InitFailure> {
+    join(&plan.namespaces)?;
+    if let Some(offsets) = &plan.namespaces.time_offsets {
+        unshare(CLONE_NEWTIME).step(|| "make a time namespace")?;
+        fs::write("/proc/self/timens_offsets", offsets)
+            .step(|| format!("write timens_offsets {:?}", offsets.trim_end()))?;
+    }
+    // Born in the same cgroup as this process.
+    let flags = clone_flags(plan) | nix::libc::CLONE_PARENT as u64;
+    clone3(&CloneArgs { flags, cgroup: None }).step(|| "clone3 of the container's init")
+}
+
+/// Joins with the caller's privileges what they are enough for, then the user namespace, then what
+/// only its root may join. The mount namespace comes last: it changes what paths mean.
+fn join(namespaces: &Namespaces) -> Result<(), InitFailure> {
+    let order = |flag: u64| (flag == flag::MOUNT, flag);
+    let mut others: Vec<_> =
+        namespaces.join.iter().filter(|(flag, ..)| *flag != flag::USER).collect();
+    others.sort_unstable_by_key(|(flag, ..)| order(*flag));
+    let user = namespaces.join.iter().find(|(flag, ..)| *flag == flag::USER);
+    let mut refused = Vec::new();
+    for namespace @ (flag, path, fd) in others {
+        match setns(fd.as_fd(), *flag) {
+            Err(Errno::EPERM) if user.is_some() => refused.push(namespace),
+            result => result.step(|| format!("join namespace {path}"))?,
+        }
+    }
+    if let Some((flag, path, fd)) = user {
+        setns(fd.as_fd(), *flag).step(|| format!("join namespace {path}"))?;
+        identity::become_root()?;
+    }
+    for (flag, path, fd) in refused {
+        setns(fd.as_fd(), *flag).step(|| format!("join namespace {path}"))?;
+    }
+    Ok(())
+}
+
+/// The parent's part once the child is there.
+fn serve(plan: &InitPlan, pid: i32) -> Result<(), Error> {
+    if let Some((uids, gids)) = &plan.namespaces.id_maps {
+        if !nix::unistd::geteuid().is_root() {
+            write_proc(pid, "setgroups", "deny")?;
+        }
+        write_proc(pid, "gid_map", gids)?;
+        write_proc(pid, "uid_map", uids)?;
+    }
+    set_oom_score(pid, plan.process.oom_score_adj)
+}
+
+/// The parent's, because the child may lose the right to lower it with its user namespace.
+pub(crate) fn set_oom_score(pid: i32, score: Option<i32>) -> Result<(), Error> {
+    let Some(score) = score else { return Ok(()) };
+    write_proc(pid, "oom_score_adj", &score.to_string())
+}
+
+fn write_proc(pid: i32, name: &str, value: &str) -> Result<(), Error> {
+    let path = format!("/proc/{pid}/{name}");
+    let step = || format!("write {:?} to {path}", value.trim_end());
+    // One write: the id maps take no second.
+    File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|mut f| f.write_all(value.as_bytes()))
+        .context(step)
+}

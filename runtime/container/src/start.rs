@@ -1,0 +1,65 @@
+//! start: the other end of the wait of a created container's init.
+
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+use crate::container::{Container, Status};
+use crate::error::{Context, Error};
+use crate::hooks;
+use crate::sync::{Channel, Message};
+
+impl Container {
+    /// Lets the program of a created container run. Its exec has happened when this returns.
+    pub fn start(&mut self) -> Result<(), Error> {
+        let _lock = self.entry.lock()?;
+        match self.status()? {
+            Status::Created => {}
+            Status::Stopped => return Err(Error::StartStopped),
+            _ => return Err(Error::StartRunning),
+        }
+        let channel = connect_to(&self.entry.socket())?;
+        self.entry.remove_socket()?;
+        ask(&channel)?;
+        self.run_poststart().inspect_err(|_| {
+            // runtime-spec 1.3: a failed poststart hook stops the container.
+            drop(self.kill(nix::libc::SIGKILL, false));
+        })
+    }
+
+    /// The hooks that run once the program does, in the runtime's namespaces.
+    pub(crate) fn run_poststart(&self) -> Result<(), Error> {
+        if self.state.poststart.is_empty() {
+            return Ok(());
+        }
+        let json = hooks::state_json(&self.state, Status::Running.as_str(), self.state.pid);
+        hooks::run("poststart", &self.state.poststart, &json, Some(&self.state.bundle))
+    }
+}
+
+/// Tells init to go on, and waits until its exec has closed the channel.
+pub(crate) fn ask(channel: &Channel) -> Result<(), Error> {
+    match channel.send(&Message::Start) {
+        // What it said last is read below.
+        Ok(()) | Err(Errno::EPIPE) => {}
+        Err(errno) => return Err(Error::system("send to the container's init", errno)),
+    }
+    match channel.receive().context(|| "wait for the container's init")? {
+        None => Ok(()),
+        Some(Message::Failed(failure)) => Err(Error::Init(failure)),
+        Some(_) => Err(Error::system("read from the container's init", Errno::EPROTO)),
+    }
+}
+
+fn connect_to(path: &Path) -> Result<Channel, Error> {
+    let step = || "connect to the container's init";
+    let fd = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .context(step)?;
+    match connect(fd.as_raw_fd(), &UnixAddr::new(path).context(step)?) {
+        // Nobody listens: it has ended since.
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Err(Error::StartStopped),
+        result => result.context(step).map(|()| Channel::from_fd(fd)),
+    }
+}

@@ -1,0 +1,284 @@
+//! The state directories: one a container below the root directory, with what later commands need.
+//!
+//! ```text
+//! <root>/<id>/          flock'ed by whoever changes the container
+//!     state.json        written once the container is created; without it the id doesn't exist
+//!     seccomp.bpf       the compiled profile, for exec
+//!     exec.sock         created containers only: where init waits for start
+//! ```
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use cgroup::Cgroup;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::Mode;
+use oci_spec::runtime::Hook;
+use serde::{Deserialize, Serialize};
+
+use crate::container::Container;
+use crate::error::{Context, Error};
+
+const STATE: &str = "state.json";
+const SECCOMP: &str = "seccomp.bpf";
+/// Where init waits for `start`.
+const SOCKET: &str = "exec.sock";
+
+/// What is remembered of a container. Its status is not: that is found out each time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub id: String,
+    pub oci_version: String,
+    pub pid: i32,
+    pub start_time: u64,
+    pub bundle: PathBuf,
+    pub rootfs: PathBuf,
+    pub created: String,
+    pub owner: u32,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+    pub cgroup: Cgroup,
+    /// `CLONE_NEW*` of the namespaces that `exec` joins.
+    pub namespaces: u64,
+    /// The container's pid namespace ends with its init, and every process in it.
+    pub owns_pids: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststart: Vec<Hook>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poststop: Vec<Hook>,
+}
+
+/// The directory that holds all state directories.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Nothing is touched until a container is made.
+    pub fn new(root: impl Into<PathBuf>) -> Store {
+        Store { root: root.into() }
+    }
+
+    /// Where the state directories are.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Finds a container by its id.
+    pub fn load(&self, id: &str) -> Result<Container, Error> {
+        check_id(id)?;
+        Container::open(Entry::open(&self.root.join(id), id)?)
+    }
+
+    /// Every container, sorted by id. One that goes away meanwhile is left out.
+    pub fn list(&self) -> Result<Vec<Container>, Error> {
+        let entries = match fs::read_dir(&self.root) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.context(|| format!("list {}", self.root.display()))?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            let entry = entry.context(|| format!("list {}", self.root.display()))?;
+            if let Ok(id) = entry.file_name().into_string()
+                && check_id(&id).is_ok()
+            {
+                ids.push(id);
+            }
+        }
+        ids.sort_unstable();
+        let mut containers = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.load(&id) {
+                Err(Error::NotFound) => {}
+                container => containers.push(container?),
+            }
+        }
+        Ok(containers)
+    }
+
+    /// Makes the state directory of a new container, locked until it is dropped.
+    pub(crate) fn reserve(&self, id: &str) -> Result<Entry, Error> {
+        check_id(id)?;
+        let path = self.root.join(id);
+        let make = || DirBuilder::new().mode(0o700).create(&path);
+        let made = match make() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new()
+                    .mode(0o711)
+                    .recursive(true)
+                    .create(&self.root)
+                    .context(|| format!("create {}", self.root.display()))?;
+                make()
+            }
+            made => made,
+        };
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::AlreadyExists);
+            }
+            made => made.context(|| format!("create {}", path.display()))?,
+        }
+        let entry = Entry::open(&path, id)?;
+        Ok(entry)
+    }
+
+    /// Removes what a `create` that was killed half way left of `id`; true when there was something.
+    pub fn remove_unfinished(&self, id: &str) -> Result<bool, Error> {
+        check_id(id)?;
+        match Entry::open(&self.root.join(id), id) {
+            Err(Error::NotFound) => Ok(false),
+            entry => entry?.remove().map(|()| true),
+        }
+    }
+}
+
+/// runc's rule for ids, which are also file names.
+fn check_id(id: &str) -> Result<(), Error> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
+    if id.is_empty() || id == "." || id == ".." || !id.chars().all(allowed) || id.len() > 255 {
+        return Err(Error::InvalidId { id: id.to_owned() });
+    }
+    Ok(())
+}
+
+/// One state directory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub id: String,
+    path: PathBuf,
+    dir: OwnedFd,
+}
+
+impl Entry {
+    fn open(path: &Path, id: &str) -> Result<Entry, Error> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        match nix::fcntl::open(path, flags, Mode::empty()) {
+            Ok(dir) => Ok(Entry { id: id.to_owned(), path: path.to_owned(), dir }),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::NotFound),
+            Err(errno) => Err(Error::system(format!("open {}", path.display()), errno)),
+        }
+    }
+
+    /// Serialises those who change one container; released when dropped.
+    pub fn lock(&self) -> Result<Flock<OwnedFd>, Error> {
+        // A descriptor of its own: a lock belongs to the open file.
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let dir = openat(&self.dir, ".", flags, Mode::empty())
+            .context(|| format!("open {}", self.path.display()))?;
+        Flock::lock(dir, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| Error::system(format!("lock {}", self.path.display()), errno))
+    }
+
+    pub fn load(&self) -> Result<State, Error> {
+        match self.read(STATE)? {
+            None => Err(Error::NotFound),
+            Some(text) => serde_json::from_slice(&text).map_err(|error| Error::State {
+                id: self.id.clone(),
+                reason: format!("{}: {error}", self.path.join(STATE).display()),
+            }),
+        }
+    }
+
+    pub fn save(&self, state: &State) -> Result<(), Error> {
+        let text = serde_json::to_vec(state)
+            .map_err(|error| Error::State { id: self.id.clone(), reason: error.to_string() })?;
+        self.write(STATE, &text)
+    }
+
+    pub fn save_seccomp(&self, filter: &[u8]) -> Result<(), Error> {
+        self.write(SECCOMP, filter)
+    }
+
+    pub fn load_seccomp(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.read(SECCOMP)
+    }
+
+    /// A short path to the socket: that of a Unix socket has room for 107 bytes only.
+    pub fn socket(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.dir.as_raw_fd()))
+    }
+
+    pub fn has_socket(&self) -> Result<bool, Error> {
+        match nix::sys::stat::fstatat(&self.dir, SOCKET, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => {
+                Err(Error::system(format!("stat {}/{SOCKET}", self.path.display()), errno))
+            }
+        }
+    }
+
+    pub fn remove_socket(&self) -> Result<(), Error> {
+        self.unlink(SOCKET)
+    }
+
+    /// Removes the directory and the files we know; the id is free then.
+    pub fn remove(&self) -> Result<(), Error> {
+        for name in [SOCKET, SECCOMP, STATE] {
+            self.unlink(name)?;
+        }
+        match fs::remove_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // A write that was cut off, or something of another version's.
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                fs::remove_dir_all(&self.path).context(|| format!("remove {}", self.path.display()))
+            }
+            result => result.context(|| format!("remove {}", self.path.display())),
+        }
+    }
+
+    fn unlink(&self, name: &str) -> Result<(), Error> {
+        let flag = nix::unistd::UnlinkatFlags::NoRemoveDir;
+        match nix::unistd::unlinkat(&self.dir, name, flag) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => {
+                Err(Error::system(format!("remove {}/{name}", self.path.display()), errno))
+            }
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let step = || format!("read {}/{name}", self.path.display());
+        match openat(&self.dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(fd) => {
+                let mut text = Vec::new();
+                io::Read::read_to_end(&mut File::from(fd), &mut text).context(step)?;
+                Ok(Some(text))
+            }
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(Error::system(step(), errno)),
+        }
+    }
+
+    /// Whole or not at all: a reader never sees half a file.
+    fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let step = || format!("write {}/{name}", self.path.display());
+        let part = format!("{name}.part");
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
+        let fd = openat(self.dir.as_fd(), part.as_str(), flags, Mode::from_bits_truncate(0o600))
+            .context(step)?;
+        io::Write::write_all(&mut File::from(fd), content).context(step)?;
+        renameat(&self.dir, part.as_str(), &self.dir, name).context(step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_file_names() {
+        for id in ["a", "A_1+2-3.4", "..a"] {
+            assert!(check_id(id).is_ok(), "{id}");
+        }
+        for id in ["", ".", "..", "a/b", "a b", "ä", "a\0"] {
+            assert!(check_id(id).is_err(), "{id:?}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The conversation of the runtime with a starting child, over one SEQPACKET pair.
+//!
+//! ```text
+//! parent                                   child
+//!   clone3 ---------------------------------> (starts)
+//!   id maps, v1 cgroups, oom score
+//!   Proceed --------------------------------> (only a child that waits for these)
+//!                                             rootfs, mounts, devices
+//!   prestart, createRuntime hooks <---------- Hooks (only when there are any)
+//!   Proceed --------------------------------> createContainer hooks, pivot_root, identity
+//!   saves the state <------------------------ Ready
+//!   Proceed --------------------------------> create: waits on exec.sock; run: waits here
+//!   Start ----------------------------------> startContainer hooks, seccomp, exec
+//!   end of file <---------------------------- (exec closes the socket)
+//! ```
+//!
+//! At any point the child may send Failed and end; the end of the parent ends the child. `start`
+//! holds the last two steps over a connection to exec.sock instead.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+
+use crate::error::InitFailure;
+
+/// Longest message: a failure whose step names two paths.
+const MAX: usize = 16 * 1024;
+
+/// One message.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Parent: go on.
+    Proceed,
+    /// Child: everything before the hooks of the runtime namespace is done.
+    Hooks,
+    /// Child of an intermediate process: its pid in the parent's namespace.
+    Pid(i32),
+    /// Child: everything up to the exec is done.
+    Ready,
+    /// Parent: run the program.
+    Start,
+    /// Child: this went wrong, I end.
+    Failed(InitFailure),
+}
+
+impl Message {
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Message::Proceed => b"p".to_vec(),
+            Message::Hooks => b"h".to_vec(),
+            Message::Pid(pid) => [b"c", &pid.to_ne_bytes()[..]].concat(),
+            Message::Ready => b"r".to_vec(),
+            Message::Start => b"s".to_vec(),
+            Message::Failed(failure) => {
+                let errno = failure.errno.map_or(0, |errno| errno as i32);
+                let step = failure.step.as_bytes();
+                [b"f", &errno.to_ne_bytes()[..], &step[..step.len().min(MAX - 8)]].concat()
+            }
+        }
+    }
+
+    fn decode(packet: &[u8]) -> Option<Message> {
+        let (&tag, rest) = packet.split_first()?;
+        let number = || Some(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?));
+        Some(match tag {
+            b'p' => Message::Proceed,
+            b'h' => Message::Hooks,
+            b'c' => Message::Pid(number()?),
+            b'r' => Message::Ready,
+            b's' => Message::Start,
+            b'f' => Message::Failed(InitFailure {
+                errno: number().filter(|&errno| errno != 0).map(Errno::from_raw),
+                step: String::from_utf8_lossy(&rest[4..]).into_owned(),
+            }),
+            _ => return None,
+        })
+    }
+}
+
+/// One end of the conversation.
+#[derive(Debug)]
+pub(crate) struct Channel(OwnedFd);
+
+impl Channel {
+    /// Both ends.
+    pub fn pair() -> Result<(Channel, Channel), Errno> {
+        let (one, other) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Channel(one), Channel(other)))
+    }
+
+    /// A connected SEQPACKET socket that is there already.
+    pub fn from_fd(fd: OwnedFd) -> Channel {
+        Channel(fd)
+    }
+
+    /// EPIPE when the other side has gone.
+    pub fn send(&self, message: &Message) -> Result<(), Errno> {
+        loop {
+            match send(self.0.as_raw_fd(), &message.encode(), MsgFlags::MSG_NOSIGNAL) {
+                Err(Errno::EINTR) => {}
+                result => return result.map(drop),
+            }
+        }
+    }
+
+    /// None when the other side has gone. A packet that can't be read is EBADMSG.
+    pub fn receive(&self) -> Result<Option<Message>, Errno> {
+        // Most messages are a byte; a failure is rare, and the child then has nothing to save.
+        let mut packet = [0u8; MAX];
+        loop {
+            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+                Err(Errno::EINTR) => {}
+                Err(Errno::ECONNRESET) | Ok(0) => return Ok(None),
+                Ok(len) => return Message::decode(&packet[..len]).map(Some).ok_or(Errno::EBADMSG),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_arrives_as_sent() {
+        let (one, other) = Channel::pair().unwrap();
+        for message in [
+            Message::Proceed,
+            Message::Hooks,
+            Message::Pid(4711),
+            Message::Ready,
+            Message::Start,
+            Message::Failed(InitFailure { step: "mount /x".into(), errno: Some(Errno::EPERM) }),
+            Message::Failed(InitFailure { step: "exec".into(), errno: None }),
+        ] {
+            one.send(&message).unwrap();
+            assert_eq!(other.receive().unwrap(), Some(message));
+        }
+        drop(one);
+        assert_eq!(other.receive().unwrap(), None);
+    }
+}
