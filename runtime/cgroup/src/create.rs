@@ -78,7 +78,7 @@ impl Cgroup {
             inherit_cpuset(hierarchy, writes)?;
         }
         if self.mode == Mode::V2 {
-            enable_controllers(hierarchy, resources.is_some_and(v2::needs_domain))?;
+            enable_controllers(hierarchy, writes, resources.is_some_and(v2::needs_domain))?;
         }
         Ok(fresh)
     }
@@ -153,7 +153,7 @@ fn filled(path: &Path, root: &Path, file: &str) -> Result<String> {
 ///
 /// What can't be enabled, as below a cgroup with processes of its own, shows as a controller that is
 /// not available once a limit needs it.
-fn enable_controllers(hierarchy: &Hierarchy, needs_domain: bool) -> Result<()> {
+fn enable_controllers(hierarchy: &Hierarchy, writes: &[Write], needs_domain: bool) -> Result<()> {
     let (root, path) = (hierarchy.mount_point(), hierarchy.dir());
     let leaf = Dir::open(&path)?;
     let all = Dir::open(&root)?.read("cgroup.controllers")?;
@@ -161,30 +161,36 @@ fn enable_controllers(hierarchy: &Hierarchy, needs_domain: bool) -> Result<()> {
     if controllers(&leaf.read("cgroup.controllers")?) == controllers(&all) {
         return Ok(());
     }
-    let mut above: Vec<_> =
-        path.ancestors().skip(1).take_while(|one| one.starts_with(&root)).collect();
-    above.reverse();
-    for path in above {
-        enable(&Dir::open(path)?)?;
+    let above: Vec<_> = path.ancestors().skip(1).take_while(|one| one.starts_with(&root)).collect();
+    for path in above.into_iter().rev() {
+        enable(&Dir::open(path)?, writes)?;
     }
     check_type(&leaf, needs_domain)
 }
 
 /// Enables all controllers a cgroup has for its children.
-fn enable(dir: &Dir) -> Result<()> {
+fn enable(dir: &Dir, writes: &[Write]) -> Result<()> {
     let available = dir.read("cgroup.controllers")?;
     let enabled = dir.read("cgroup.subtree_control")?;
-    let missing: Vec<_> = controllers(&available)
-        .difference(&controllers(&enabled))
-        .map(|name| format!("+{name}"))
-        .collect();
-    if missing.is_empty() || dir.try_write("cgroup.subtree_control", &missing.join(" ")).is_ok() {
+    let (available, enabled) = (controllers(&available), controllers(&enabled));
+    let mut missing: Vec<_> = available.difference(&enabled).collect();
+    let all = missing.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
+    if missing.is_empty() {
         return Ok(());
     }
-    // The kernel takes all or none of one write.
+    match dir.try_write("cgroup.subtree_control", &all) {
+        Ok(()) => return Ok(()),
+        // It has processes. Those controllers that can be enabled all the same turn it threaded,
+        // so that its children can take only its own processes: not for nothing.
+        Err(Errno::EBUSY) => {
+            missing.retain(|name| writes.iter().any(|one| one.controller == **name))
+        }
+        // The kernel takes all or none of one write.
+        Err(_) => {}
+    }
     for name in missing {
         // Whether this one is needed is not known here; see above.
-        let _ = dir.try_write("cgroup.subtree_control", &name);
+        let _ = dir.try_write("cgroup.subtree_control", &format!("+{name}"));
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ fn no_window_is_open() {
         std::thread::scope(|scope| {
             let opener = scope.spawn(|| ground.shell(&script));
             std::thread::sleep(std::time::Duration::from_millis(100));
-            for _ in 0..500 {
+            for _ in 0..200 {
                 ground.cgroup.apply(&resources(DENY_ALL)).unwrap();
                 ground.cgroup.apply(&resources(ALL_BUT_KMSG)).unwrap();
             }
@@ -110,7 +110,7 @@ fn one_program_is_attached() {
 
 #[test]
 fn v1_lists_what_runc_lists() {
-    on_v1(|| {
+    on_v1("devices::v1_lists_what_runc_lists", || {
         let ground = Ground::made("list", DENY_ALL);
         let mut lines: Vec<_> =
             ground.read("devices", "devices.list").lines().map(str::to_owned).collect();

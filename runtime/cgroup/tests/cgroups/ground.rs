@@ -1,6 +1,7 @@
 //! What the tests stand on: real cgroups under a name of their own, processes in them, and a pure
 //! v2 view on a host that has none. Needs root.
 
+use std::io::Write as _;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,7 +16,7 @@ const VIEW: &str = "CGROUP_TEST_VIEW";
 
 /// Runs a test on the host as it is, and once more where it sees v2 alone.
 pub fn everywhere(name: &str, test: fn()) {
-    if std::env::var_os(VIEW).is_none() {
+    if std::env::var_os(VIEW).is_none() && root(name) {
         test();
     }
     on_v2(name, test);
@@ -23,6 +24,9 @@ pub fn everywhere(name: &str, test: fn()) {
 
 /// Runs a test where it sees v2 alone: in a mount namespace of its own if the host is not so.
 pub fn on_v2(name: &str, test: fn()) {
+    if !root(name) {
+        return;
+    }
     if Mode::detect().unwrap() == Mode::V2 {
         return test();
     }
@@ -42,10 +46,34 @@ pub fn on_v2(name: &str, test: fn()) {
     );
 }
 
-/// Runs a test on the host's v1 hierarchies. The host must have them.
-pub fn on_v1(test: fn()) {
-    assert_ne!(Mode::detect().unwrap(), Mode::V2, "this host has no v1 hierarchies");
-    test();
+/// Runs a test on a pure v2 host that has these controllers, as the VM is.
+pub fn on_v2_with(controllers: &[&str], name: &str, test: fn()) {
+    let list = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let there = |controller: &&str| list.split_whitespace().any(|one| one == *controller);
+    if root(name) && unless(name, "no v2 host with all controllers", controllers.iter().all(there))
+    {
+        test();
+    }
+}
+
+/// Runs a test on the host's v1 hierarchies.
+pub fn on_v1(name: &str, test: fn()) {
+    let there = || Mode::detect().unwrap() != Mode::V2;
+    if root(name) && unless(name, "no v1 hierarchies", there()) {
+        test();
+    }
+}
+
+fn root(name: &str) -> bool {
+    unless(name, "not root", nix::unistd::geteuid().is_root())
+}
+
+/// Says, past the harness, which test is skipped and why.
+fn unless(name: &str, reason: &str, met: bool) -> bool {
+    if !met {
+        writeln!(std::io::stderr(), "skipped: cgroup {name}: {reason}").unwrap();
+    }
+    met
 }
 
 /// A place for one container, cleared away at the end.
@@ -57,7 +85,6 @@ pub struct Ground {
 impl Ground {
     /// A place below a directory of its own, which is not made.
     pub fn new(name: &str) -> Ground {
-        assert!(nix::unistd::geteuid().is_root(), "these tests make cgroups: they need root");
         let top = PathBuf::from(format!("/cgroup-test-{}-{name}", std::process::id()));
         let cgroup =
             Cgroup::locate(Mode::detect().unwrap(), Some(&top.join("parent/leaf")), "id").unwrap();
@@ -102,7 +129,7 @@ impl Ground {
             .spawn()
             .unwrap();
         self.cgroup.join_all(Pid::from_raw(child.id().cast_signed())).unwrap();
-        std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"go\n").unwrap();
+        child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
         child.wait().unwrap().success()
     }
 }

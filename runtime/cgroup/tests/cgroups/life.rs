@@ -128,18 +128,21 @@ fn freezes_and_thaws() {
         let process = Process::start(&["sh", "-c", &script]);
         ground.cgroup.join_all(process.pid()).unwrap();
         let length = || std::fs::metadata(&marker).map_or(0, |data| data.len());
-        let grows = || {
-            let before = length();
-            std::thread::sleep(Duration::from_millis(200));
+        let grows = |within| {
+            let (before, start) = (length(), Instant::now());
+            while length() == before && start.elapsed() < within {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             length() > before
         };
-        assert!(grows());
+        let (short, long) = (Duration::from_millis(200), Duration::from_secs(10));
+        assert!(grows(long));
         ground.cgroup.freeze().unwrap();
         assert!(ground.cgroup.is_frozen().unwrap());
-        assert!(!grows());
+        assert!(!grows(short));
         ground.cgroup.freeze().unwrap();
         ground.cgroup.thaw().unwrap();
-        assert!(grows());
+        assert!(grows(long));
         ground.cgroup.kill_all(9).unwrap();
         std::fs::remove_file(&marker).unwrap();
     });
