@@ -1,12 +1,16 @@
 //! The cases, an area a file.
 
+mod cgroups_v1;
+mod cgroups_v2;
 mod errors;
 mod exec;
 mod formats;
+mod hooks;
 mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod seccomp;
 mod terminal;
 
 use crate::case::Case;
@@ -22,6 +26,10 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         process::CASES,
         terminal::CASES,
         exec::CASES,
+        cgroups_v1::CASES,
+        cgroups_v2::CASES,
+        hooks::CASES,
+        seccomp::CASES,
     ]
     .into_iter()
     .flatten()

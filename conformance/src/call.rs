@@ -1,6 +1,7 @@
 //! One command with a hard time limit: its output goes to files, because a container that outlives
 //! the command would hold a pipe open.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -8,14 +9,31 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::case::Failure;
+use crate::leaks;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// The children whose exit status a [`Running`] will collect.
+static CHILDREN: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+/// Is this process one of the runner's own, not yet collected?
+pub fn is_child(pid: u32) -> bool {
+    children().contains(&pid)
+}
+
+fn children() -> MutexGuard<'static, BTreeSet<u32>> {
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How often a wait looks again.
 pub const TICK: Duration = Duration::from_millis(2);
+
+/// How often a wait collects orphans.
+const TICKS_PER_REAP: u32 = 10;
 
 /// A command to be run.
 pub struct Call {
@@ -124,8 +142,11 @@ impl Call {
             self.command.stdout(out_file).stderr(err_file);
         }
         let words = self.words.iter().map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        // Held while it starts, so that it is never taken for an orphan.
+        let mut children = children();
         let child =
             self.command.spawn().map_err(|error| Failure(format!("spawn {words}: {error}")))?;
+        children.insert(child.id());
         Ok(Running { child, words, out, err, limit: self.limit })
     }
 
@@ -183,6 +204,7 @@ impl Running {
     /// Wait for its end, within its limit.
     pub fn wait(mut self) -> Result<Output, Failure> {
         let start = Instant::now();
+        let mut ticks = 0;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(Output {
@@ -191,6 +213,10 @@ impl Running {
                     stdout: read(&self.out)?,
                     stderr: read(&self.err)?,
                 });
+            }
+            ticks += 1;
+            if ticks % TICKS_PER_REAP == 0 {
+                leaks::reap();
             }
             if start.elapsed() > self.limit {
                 self.child.kill()?;
@@ -227,6 +253,7 @@ impl Drop for Running {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+        children().remove(&self.child.id());
     }
 }
 

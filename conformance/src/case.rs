@@ -36,13 +36,15 @@ macro_rules! ensure {
 /// Fail the case unless both values are equal; the text says what was compared.
 #[macro_export]
 macro_rules! ensure_eq {
-    ($found:expr, $wanted:expr, $($text:tt)+) => {{
-        let (found, wanted) = (&$found, &$wanted);
-        if found != wanted {
-            let what = format!($($text)+);
-            return Err($crate::case::Failure(format!("{what}: {found:?}, wanted {wanted:?}")));
+    ($found:expr, $wanted:expr, $($text:tt)+) => {
+        match (&$found, &$wanted) {
+            (found, wanted) if found != wanted => {
+                let what = format!($($text)+);
+                return Err($crate::case::Failure(format!("{what}: {found:?}, wanted {wanted:?}")));
+            }
+            _ => {}
         }
-    }};
+    };
 }
 
 /// A runtime under test.
@@ -73,6 +75,14 @@ pub enum Need {
     TimeNamespace,
     /// A command of this name on the PATH.
     Command(&'static str),
+}
+
+impl Need {
+    /// Is this a matter of the cgroup view, of which the test run has several, and not of the
+    /// machine? A case of another view is left out, not skipped.
+    pub fn is_view(self) -> bool {
+        matches!(self, Self::V1 | Self::V2 | Self::V2Controllers)
+    }
 }
 
 /// One case.

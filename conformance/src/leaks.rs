@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::call::TICK;
+use crate::call::{self, TICK};
 use crate::env::Env;
 
 /// How long a killed process may take to be gone.
@@ -19,10 +19,22 @@ pub fn nonce() -> String {
     namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
 }
 
-/// Collect the exit status of every orphan that ended. Called only between commands: it would take
-/// away a status that a `Child` waits for.
+/// Collect the exit status of every orphan that ended, as the init of a machine does: an exec'd
+/// process that nobody collects keeps its container's pid namespace, and so `delete`, waiting. The
+/// runner's own children are left to their `Child`.
 pub fn reap() {
-    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+    let own = std::process::id();
+    let Ok(entries) = fs::read_dir("/proc") else { return };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for pid in pids.filter(|pid| !call::is_child(*pid)) {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let mut fields = rest.split_whitespace();
+        if fields.next() == Some("Z") && fields.next() == Some(&own.to_string()) {
+            // Nobody else takes it: failing is not possible while it is a zombie of ours.
+            let _ = waitpid(Pid::from_raw(pid.cast_signed()), WaitOptions::NOHANG);
+        }
+    }
 }
 
 /// The processes beside the runner.

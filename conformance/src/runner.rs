@@ -30,7 +30,9 @@ pub fn run(
     let mut tally = Tally::default();
     let mut failures = Vec::new();
     for (number, case) in cases.iter().enumerate() {
-        if let Some(reason) = case.left_out(shared.peer) {
+        let view = case.needs.iter().filter(|need| need.is_view());
+        let other_view = || view.clone().find_map(|need| shared.host.lacks(*need));
+        if let Some(reason) = case.left_out(shared.peer).map(str::to_owned).or_else(other_view) {
             writeln!(out, "left out {}: {reason}", case.name)?;
             continue;
         }

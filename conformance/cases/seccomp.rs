@@ -1,0 +1,412 @@
+//! Seccomp profiles: what is denied is denied with the right errno or signal, what is allowed works.
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::env::Env;
+use crate::{ensure, ensure_eq};
+
+/// The cases of this area.
+pub const CASES: &[Case] = &[
+    Case::new("seccomp/mode", mode),
+    Case::new("seccomp/errno", errno),
+    Case::new("seccomp/errno-default", errno_default),
+    Case::new("seccomp/errno-of-the-default-action", default_errno),
+    Case::new("seccomp/kill", kill),
+    Case::new("seccomp/log-and-allow", log_allow),
+    Case::new("seccomp/arguments", arguments),
+    Case::new("seccomp/masked-argument", masked),
+    Case::new("seccomp/unknown-names-are-passed-over", unknown_names),
+    Case::new("seccomp/foreign-architecture-is-denied", foreign).not_on(&[
+        (Peer::Crun, "libseccomp kills the process"),
+        (Peer::Runc, "libseccomp kills the process"),
+    ]),
+    Case::new("seccomp/newer-system-calls-are-unknown", newer)
+        .not_on(&[(Peer::Crun, "crun answers EPERM")]),
+    Case::new("seccomp/with-and-without-no-new-privileges", nnp)
+        .not_on(&[(Peer::Runc, "runc 1.1 needs keyctl and more after it loads the filter")]),
+    Case::new("seccomp/unknown-action", unknown_action),
+    Case::new("seccomp/exec-is-filtered-too", exec),
+    Case::new("seccomp/docker-default-profile-rules", docker_rules),
+    Case::new("seccomp/podman-default-profile", podman_profile).needs(&[Need::Command("podman")]),
+];
+
+/// A bundle that makes one raw system call.
+fn calling(env: &Env, seccomp: Value, call: &[&str]) -> Result<Bundle, Failure> {
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/seccomp", seccomp)?;
+    bundle.args(&[&["/bin/rawcall"], call].concat());
+    Ok(bundle)
+}
+
+fn answer(env: &Env, seccomp: &Value, call: &[&str]) -> Result<String, Failure> {
+    let output = env.run(&calling(env, seccomp.clone(), call)?)?.ok()?;
+    Ok(output.stdout.trim().to_owned())
+}
+
+fn deny(names: &[&str], more: Value) -> Value {
+    let mut rule = json!({"names": names, "action": "SCMP_ACT_ERRNO"});
+    for (key, value) in more.as_object().into_iter().flatten() {
+        rule[key] = value.clone();
+    }
+    json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [rule],
+    })
+}
+
+const GETPPID: &[&str] = &["110"];
+/// personality(0xffffffff) only reads.
+const PERSONALITY: &[&str] = &["135", "0xffffffff"];
+
+fn mode(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    ensure_eq!(env.probe(&mut bundle)?["status"]["Seccomp"], "0", "without a profile");
+    bundle.set("/linux/seccomp", deny(&["swapon"], json!({})))?;
+    let report = env.probe(&mut bundle)?;
+    ensure_eq!(report["status"]["Seccomp"], "2", "with a profile");
+    ensure_eq!(report["status"]["Seccomp_filters"], "1", "filters");
+    Ok(())
+}
+
+fn errno(env: &mut Env) -> Outcome {
+    // 38 is ENOSYS, 13 EACCES.
+    for (number, name) in [(38, "ENOSYS"), (13, "EACCES")] {
+        let profile = deny(&["getppid"], json!({"errnoRet": number}));
+        ensure_eq!(answer(env, &profile, GETPPID)?, name, "getppid");
+        ensure_eq!(answer(env, &profile, PERSONALITY)?, "0", "personality");
+    }
+    Ok(())
+}
+
+fn errno_default(env: &mut Env) -> Outcome {
+    ensure_eq!(answer(env, &deny(&["getppid"], json!({})), GETPPID)?, "EPERM", "getppid");
+    Ok(())
+}
+
+fn default_errno(env: &mut Env) -> Outcome {
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 13,
+        "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": everyday(), "action": "SCMP_ACT_ALLOW"}],
+    });
+    ensure_eq!(answer(env, &profile, PERSONALITY)?, "EACCES", "personality");
+    ensure_eq!(answer(env, &profile, GETPPID)?, "0", "getppid");
+    Ok(())
+}
+
+/// What the small static programs here need.
+fn everyday() -> Vec<&'static str> {
+    vec![
+        "read",
+        "write",
+        "close",
+        "fstat",
+        "newfstatat",
+        "mmap",
+        "mprotect",
+        "munmap",
+        "brk",
+        "ioctl",
+        "execve",
+        "execveat",
+        "exit",
+        "exit_group",
+        "arch_prctl",
+        "set_tid_address",
+        "set_robust_list",
+        "rseq",
+        "prlimit64",
+        "readlink",
+        "readlinkat",
+        "getrandom",
+        "getppid",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "futex",
+        "fcntl",
+        "openat",
+        "open",
+        "uname",
+        "capget",
+        "capset",
+        "prctl",
+        "setuid",
+        "setgid",
+        "setgroups",
+        "getuid",
+        "epoll_ctl",
+        "epoll_pwait",
+        "getdents64",
+        "sigaltstack",
+        "gettid",
+        "tgkill",
+        "getpid",
+        "clone",
+        "nanosleep",
+        "seccomp",
+        "lseek",
+        "close_range",
+        "dup3",
+        "dup2",
+        "fchown",
+        "stat",
+        "lstat",
+        "statx",
+        "access",
+        "faccessat",
+        "faccessat2",
+        "openat2",
+        "chdir",
+        "fchdir",
+        "getcwd",
+        "setsid",
+        "umask",
+        "unlinkat",
+        "sched_yield",
+        "madvise",
+        "statfs",
+        "fstatfs",
+        "poll",
+        "ppoll",
+        "sendto",
+        "sendmsg",
+        "recvmsg",
+        "recvfrom",
+        "geteuid",
+        "getegid",
+        "getgid",
+        "setresuid",
+        "setresgid",
+        "keyctl",
+        "kill",
+        "wait4",
+        "waitid",
+        "pread64",
+        "writev",
+        "eventfd2",
+        "epoll_create1",
+        "pipe2",
+    ]
+}
+
+fn kill(env: &mut Env) -> Outcome {
+    for action in ["SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD"] {
+        let mut profile = deny(&["getppid"], json!({}));
+        profile["syscalls"][0]["action"] = json!(action);
+        // SIGSYS is 31.
+        env.run(&calling(env, profile, GETPPID)?)?.exits(128 + 31)?;
+    }
+    let mut profile = deny(&["getppid"], json!({}));
+    profile["syscalls"][0]["action"] = json!("SCMP_ACT_TRAP");
+    env.run(&calling(env, profile, GETPPID)?)?.exits(128 + 31)?;
+    Ok(())
+}
+
+fn log_allow(env: &mut Env) -> Outcome {
+    for action in ["SCMP_ACT_LOG", "SCMP_ACT_ALLOW"] {
+        let profile = json!({
+            "defaultAction": action, "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{"names": ["getppid"], "action": "SCMP_ACT_ERRNO"}],
+        });
+        ensure_eq!(answer(env, &profile, PERSONALITY)?, "0", "personality under {action}");
+        ensure_eq!(answer(env, &profile, GETPPID)?, "EPERM", "getppid under {action}");
+    }
+    Ok(())
+}
+
+fn arguments(env: &mut Env) -> Outcome {
+    // kill(pid, 0) of pid 1 with one argument condition each; syscall 62.
+    let with = |op: &str, value: u64| {
+        deny(&["kill"], json!({"args": [{"index": 0, "value": value, "op": op}]}))
+    };
+    for (op, value, pid, denied) in [
+        ("SCMP_CMP_EQ", 1, "1", true),
+        ("SCMP_CMP_EQ", 2, "1", false),
+        ("SCMP_CMP_NE", 1, "1", false),
+        ("SCMP_CMP_NE", 2, "1", true),
+        ("SCMP_CMP_LT", 2, "1", true),
+        ("SCMP_CMP_LT", 1, "1", false),
+        ("SCMP_CMP_LE", 1, "1", true),
+        ("SCMP_CMP_LE", 0, "1", false),
+        ("SCMP_CMP_GT", 0, "1", true),
+        ("SCMP_CMP_GT", 1, "1", false),
+        ("SCMP_CMP_GE", 1, "1", true),
+        ("SCMP_CMP_GE", 2, "1", false),
+    ] {
+        let found = answer(env, &with(op, value), &["62", pid, "0"])?;
+        ensure_eq!(found, if denied { "EPERM" } else { "0" }, "kill({pid}) with {op} {value}");
+    }
+    // Two conditions of one rule must both hold.
+    let both = deny(
+        &["kill"],
+        json!({"args": [
+            {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 1, "value": 9, "op": "SCMP_CMP_EQ"},
+        ]}),
+    );
+    ensure_eq!(answer(env, &both, &["62", "1", "0"])?, "0", "one of two conditions");
+    Ok(())
+}
+
+fn masked(env: &mut Env) -> Outcome {
+    let profile = deny(
+        &["personality"],
+        json!({"args": [{"index": 0, "value": 0xf0, "valueTwo": 0x50, "op": "SCMP_CMP_MASKED_EQ"}]}),
+    );
+    ensure_eq!(answer(env, &profile, &["135", "0x5f"])?, "EPERM", "0x5f & 0xf0 is 0x50");
+    ensure_eq!(answer(env, &profile, PERSONALITY)?, "0", "0xffffffff & 0xf0 is not");
+    Ok(())
+}
+
+fn unknown_names(env: &mut Env) -> Outcome {
+    let profile = deny(&["no_such_call", "getppid"], json!({}));
+    ensure_eq!(answer(env, &profile, GETPPID)?, "EPERM", "getppid");
+    Ok(())
+}
+
+fn foreign(env: &mut Env) -> Outcome {
+    // An x32 call (bit 30) under a profile of x86-64 alone must not pass as something else.
+    let profile = deny(&["getppid"], json!({}));
+    let output = env.run(&calling(env, profile, &["0x4000006e"])?)?.output()?;
+    ensure!(
+        output.code() != 0 || output.stdout.starts_with('E'),
+        "x32 getppid went through: {output}"
+    );
+    Ok(())
+}
+
+fn newer(env: &mut Env) -> Outcome {
+    // Programs probe for calls newer than the profile by ENOSYS, also where the default is EPERM.
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{"names": everyday(), "action": "SCMP_ACT_ALLOW"}],
+    });
+    ensure_eq!(answer(env, &profile, &["1000"])?, "ENOSYS", "system call 1000");
+    ensure_eq!(answer(env, &profile, PERSONALITY)?, "EPERM", "personality");
+    Ok(())
+}
+
+fn nnp(env: &mut Env) -> Outcome {
+    for value in [true, false] {
+        let mut bundle = calling(env, deny(&["getppid"], json!({})), GETPPID)?;
+        bundle.set("/process/noNewPrivileges", json!(value))?;
+        ensure_eq!(env.run(&bundle)?.ok()?.stdout, "EPERM\n", "noNewPrivileges {value}");
+        // Loading it must not need what the process itself has not.
+        bundle.set("/process/user", json!({"uid": 1000, "gid": 1000}))?;
+        bundle.set("/process/capabilities", json!({}))?;
+        ensure_eq!(env.run(&bundle)?.ok()?.stdout, "EPERM\n", "a user, noNewPrivileges {value}");
+    }
+    Ok(())
+}
+
+fn unknown_action(env: &mut Env) -> Outcome {
+    let mut profile = deny(&["getppid"], json!({}));
+    profile["syscalls"][0]["action"] = json!("SCMP_ACT_DREAM");
+    let output = env.run(&calling(env, profile, GETPPID)?)?.exits(1)?;
+    ensure!(output.stderr.contains("SCMP_ACT_DREAM"), "{output}");
+    env.nothing_left()
+}
+
+fn exec(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/seccomp", deny(&["getppid"], json!({})))?.args(&["sleep", "1000"]);
+    let id = env.detach(&bundle, "d", &[])?;
+    let output = env.exec(&id, &[], &["/bin/rawcall", "110"]).ok()?;
+    ensure_eq!(output.stdout, "EPERM\n", "getppid");
+    Ok(())
+}
+
+fn podman_profile(env: &mut Env) -> Outcome {
+    // The profile as podman resolves it for a container of few capabilities.
+    let text = std::fs::read_to_string("/usr/share/containers/seccomp.json")?;
+    let source: Value = serde_json::from_str(&text)?;
+    let profile = resolve(&source);
+    let open = json!({"defaultAction": "SCMP_ACT_ALLOW"});
+    for (call, without, within) in [
+        (&["110"][..], "0", "0"),
+        // personality(PER_LINUX32), personality(ADDR_NO_RANDOMIZE)
+        (&["135", "8"], "0", "0"),
+        (&["135", "0x40000"], "0", "ENOSYS"),
+        // get_mempolicy, userfaultfd(UFFD_USER_MODE_ONLY), kcmp of the process with itself
+        (&["239"], "0", "EPERM"),
+        (&["323", "1"], "3", "EPERM"),
+        (&["312", "1", "1", "2"], "0", "EPERM"),
+    ] {
+        ensure_eq!(answer(env, &open, call)?, without, "system call {call:?}, no profile");
+        ensure_eq!(answer(env, &profile, call)?, within, "system call {call:?}");
+    }
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/seccomp", profile)?;
+    bundle.shell("ls / > /dev/null && echo $(sleep 0.01; echo works)");
+    ensure_eq!(env.run(&bundle)?.ok()?.stdout, "works\n", "a shell under the profile");
+    Ok(())
+}
+
+fn docker_rules(env: &mut Env) -> Outcome {
+    // The shapes that Docker's default profile has beyond plain names.
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1,
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": [
+            {"names": everyday(), "action": "SCMP_ACT_ALLOW"},
+            {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
+            {"names": ["personality"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 8, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["personality"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 0xffff_ffff_u32, "op": "SCMP_CMP_EQ"}]},
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 40, "op": "SCMP_CMP_NE"}]},
+            {"names": ["unshare"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 0x7e02_0000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+        ],
+    });
+    for (call, wanted) in [
+        (&["435"][..], "ENOSYS"),
+        (&["135", "8"], "0"),
+        (&["135", "0xffffffff"], "0"),
+        (&["135", "0x40000"], "EPERM"),
+        // socket(AF_VSOCK), socket(AF_UNIX)
+        (&["41", "40", "1", "0"], "EPERM"),
+        (&["41", "1", "1", "0"], "3"),
+        // unshare(CLONE_NEWUSER), unshare(CLONE_FS)
+        (&["272", "0x10000000"], "EPERM"),
+        (&["272", "0x200"], "0"),
+    ] {
+        ensure_eq!(answer(env, &profile, call)?, wanted, "system call {call:?}");
+    }
+    Ok(())
+}
+
+/// The rules of a containers-common profile that hold for no extra capability on x86-64.
+fn resolve(source: &Value) -> Value {
+    let applies = |rule: &Value| {
+        let caps = |part: &str| rule[part]["caps"].as_array().cloned().unwrap_or_default();
+        let arches = |part: &str| rule[part]["arches"].as_array().cloned().unwrap_or_default();
+        let here = |list: &[Value]| list.iter().any(|a| a == "amd64");
+        caps("includes").is_empty()
+            && (arches("includes").is_empty() || here(&arches("includes")))
+            && !here(&arches("excludes"))
+    };
+    let rules: Vec<Value> = source["syscalls"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|rule| applies(rule))
+        .map(|rule| {
+            let mut kept = json!({"names": rule["names"], "action": rule["action"]});
+            for key in ["errnoRet", "args"] {
+                if rule[key].is_array() || rule[key].is_number() {
+                    kept[key] = rule[key].clone();
+                }
+            }
+            kept
+        })
+        .collect();
+    json!({
+        "defaultAction": source["defaultAction"],
+        "defaultErrnoRet": source["defaultErrnoRet"],
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
+        "syscalls": rules,
+    })
+}
