@@ -21,12 +21,12 @@ pub(crate) struct Clash {
 }
 
 /// Sorts rules with conditions into the order in which they are to be asked; rules that can
-/// never decide are left out.
-pub(crate) fn sort(rules: Vec<Rule>) -> Result<Vec<Rule>, Clash> {
+/// never decide are left out. `wide` conditions have a high half.
+pub(crate) fn sort(rules: Vec<Rule>, wide: bool) -> Result<Vec<Rule>, Clash> {
     if let [_] = rules[..] {
         return Ok(rules);
     }
-    let paths = rules.iter().map(|rule| path(&rule.conditions)).collect::<Vec<_>>();
+    let paths = rules.iter().map(|rule| path(&rule.conditions, wide)).collect::<Vec<_>>();
     let mut order = Vec::with_capacity(rules.len());
     visit(&rules, &paths, (0..rules.len()).collect(), 0, &mut order)?;
     let mut rules = rules.into_iter().map(Some).collect::<Vec<_>>();
@@ -44,7 +44,7 @@ struct Node {
     value: u32,
 }
 
-fn path(conditions: &[Condition]) -> Vec<Node> {
+fn path(conditions: &[Condition], wide: bool) -> Vec<Node> {
     let node = |condition: &Condition, high: bool| {
         let shift = if high { 32 } else { 0 };
         Node {
@@ -55,10 +55,9 @@ fn path(conditions: &[Condition]) -> Vec<Node> {
             value: (condition.value >> shift) as u32,
         }
     };
-    conditions
-        .iter()
-        .flat_map(|condition| [node(condition, true), node(condition, false)])
-        .collect()
+    let halves: &[bool] = if wide { &[true, false] } else { &[false] };
+    let nodes = |condition| halves.iter().map(move |high| node(condition, *high));
+    conditions.iter().flat_map(nodes).collect()
 }
 
 /// Appends the `members`, which are equal up to `depth`, to `order`.

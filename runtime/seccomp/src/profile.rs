@@ -88,7 +88,7 @@ impl Profile {
         let notify = entries.iter().any(|e| e.action() == LinuxSeccompAction::ScmpActNotify);
         Ok(Profile {
             default_action,
-            answer_younger: denies(kind) && default_action != ENOSYS,
+            answer_younger: denies(kind),
             architectures: read_architectures(profile, native)?,
             rules,
             named,

@@ -44,15 +44,18 @@ pub(crate) fn entries(profile: &Profile, architecture: Architecture) -> Result<V
         while let Some((_, rule)) = flat.next_if(|next| next.0 == number) {
             rules.push(rule);
         }
-        let verdict = match rules.iter().find(|rule| rule.conditions.is_empty()) {
-            Some(rule) => Verdict::Always(rule.action),
-            None => Verdict::ByArguments(order::sort(rules).map_err(|clash| Error::Conflict {
-                first: clash.first,
-                second: clash.second,
-                number,
-                architecture: architecture.name(),
-            })?),
-        };
+        let verdict =
+            match rules.iter().find(|rule| rule.conditions.is_empty()) {
+                Some(rule) => Verdict::Always(rule.action),
+                None => Verdict::ByArguments(order::sort(rules, architecture.wide()).map_err(
+                    |clash| Error::Conflict {
+                        first: clash.first,
+                        second: clash.second,
+                        number,
+                        architecture: architecture.name(),
+                    },
+                )?),
+            };
         entries.push(Entry { number, verdict });
     }
     Ok(entries)
