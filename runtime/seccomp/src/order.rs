@@ -132,3 +132,52 @@ impl Node {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(index: usize, action: u32, conditions: &[(u8, Operator, u64)]) -> Rule {
+        let condition = |(argument, operator, value): &(u8, Operator, u64)| Condition {
+            argument: *argument,
+            operator: *operator,
+            mask: u64::MAX,
+            value: *value,
+        };
+        Rule { index, action, conditions: conditions.iter().map(condition).collect() }
+    }
+
+    fn sorted(rules: &[Rule]) -> Result<Vec<usize>, Clash> {
+        Ok(sort(rules.to_vec(), true)?.iter().map(|rule| rule.index).collect())
+    }
+
+    #[test]
+    fn the_order_does_not_depend_on_the_profiles() {
+        use Operator::{Equal, Greater, Less};
+        let rules = [
+            rule(0, 0, &[(1, Greater, 9)]),
+            rule(1, 1, &[(0, Equal, 7)]),
+            rule(2, 2, &[(0, Less, 3)]),
+            rule(3, 3, &[(0, Less, 5)]),
+            rule(4, 4, &[(0, Greater, 5)]),
+            rule(5, 5, &[(0, Greater, 3)]),
+        ];
+        for turn in 0..rules.len() {
+            let mut turned = rules.to_vec();
+            turned.rotate_left(turn);
+            assert_eq!(sorted(&turned), Ok(vec![0, 1, 2, 3, 4, 5]), "turned by {turn}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_asks_less_hides_one_that_asks_more() {
+        use Operator::Equal;
+        let short = rule(0, 1, &[(0, Equal, 1)]);
+        let long = |index, action| rule(index, action, &[(0, Equal, 1), (1, Equal, 2)]);
+        assert_eq!(sorted(&[short.clone(), long(1, 2)]), Ok(vec![0]));
+        assert_eq!(sorted(&[long(3, 1), short.clone()]), Ok(vec![0]));
+        assert_eq!(sorted(&[long(3, 2), short]), Err(Clash { first: 3, second: 0 }));
+        assert_eq!(sorted(&[long(3, 2), long(4, 3)]), Err(Clash { first: 3, second: 4 }));
+        assert_eq!(sorted(&[long(3, 2), long(4, 2)]), Ok(vec![3]));
+    }
+}

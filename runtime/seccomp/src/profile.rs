@@ -245,3 +245,161 @@ fn read_flags(profile: &LinuxSeccomp, notify: bool) -> u32 {
     }
     bits
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn read(profile: &Value) -> Result<Profile, Error> {
+        read_on(profile, Architecture::X86_64)
+    }
+
+    fn read_on(profile: &Value, native: Architecture) -> Result<Profile, Error> {
+        Profile::read(&serde_json::from_value(profile.clone()).unwrap(), native)
+    }
+
+    fn with_rule(rule: Value) -> Value {
+        json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_LOG"}, rule]})
+    }
+
+    fn message(profile: &Value) -> String {
+        read(profile).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn actions_become_the_kernels_values() {
+        let cases = [
+            ("SCMP_ACT_KILL", None, 0),
+            ("SCMP_ACT_KILL_THREAD", None, 0),
+            ("SCMP_ACT_KILL_PROCESS", None, 0x8000_0000),
+            ("SCMP_ACT_TRAP", None, 0x0003_0000),
+            ("SCMP_ACT_ERRNO", None, 0x0005_0001),
+            ("SCMP_ACT_ERRNO", Some(38), 0x0005_0026),
+            ("SCMP_ACT_ERRNO", Some(0), 0x0005_0000),
+            ("SCMP_ACT_TRACE", None, 0x7ff0_0001),
+            ("SCMP_ACT_TRACE", Some(0xffff), 0x7ff0_ffff),
+            ("SCMP_ACT_LOG", None, 0x7ffc_0000),
+            ("SCMP_ACT_ALLOW", None, 0x7fff_0000),
+        ];
+        for (name, code, value) in cases {
+            let profile = read(&json!({"defaultAction": name, "defaultErrnoRet": code})).unwrap();
+            assert_eq!(profile.default_action, value, "{name} as default");
+            let rule = json!({"names": ["getpid"], "action": name, "errnoRet": code});
+            let default = if value == 0 { "SCMP_ACT_TRAP" } else { "SCMP_ACT_KILL" };
+            let profile = read(&json!({"defaultAction": default, "syscalls": [rule]})).unwrap();
+            assert_eq!(profile.rules[0].action, value, "{name} in a rule");
+        }
+        let notify = json!({"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"});
+        assert_eq!(read(&with_rule(notify)).unwrap().rules[1].action, 0x7fc0_0000);
+    }
+
+    #[test]
+    fn errors_name_the_place_and_the_value() {
+        let getpid = |more: Value| {
+            let mut rule = json!({"names": ["getpid"], "action": "SCMP_ACT_KILL"});
+            rule.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            with_rule(rule)
+        };
+        let cases = [
+            (
+                json!({"defaultAction": "SCMP_ACT_NOTIFY"}),
+                "SCMP_ACT_NOTIFY cannot be used as default",
+            ),
+            (
+                getpid(json!({"names": ["read", "write"], "action": "SCMP_ACT_NOTIFY"})),
+                "syscalls[1].names[1]: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            ),
+            (getpid(json!({"names": ["a", ""]})), "syscalls[1].names[1]: empty string"),
+            (
+                getpid(json!({"errnoRet": 7})),
+                "syscalls[1].errnoRet: SCMP_ACT_KILL takes no return code, but 7",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 9}),
+                "defaultErrnoRet: SCMP_ACT_ALLOW takes no return code, but 9",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 65536}),
+                "defaultErrnoRet: return code 65536 is over 65535",
+            ),
+            (
+                getpid(json!({"args": [
+                    {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},
+                    {"index": 6, "value": 1, "op": "SCMP_CMP_EQ"},
+                ]})),
+                "syscalls[1].args[1].index: a system call has the arguments 0 to 5, not 6",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_M68K"]}),
+                "architectures[1]: architecture SCMP_ARCH_M68K is not supported",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_S390X"]}),
+                "architectures[0]: architecture SCMP_ARCH_S390X has not the byte order of SCMP_ARCH_X86_64",
+            ),
+        ];
+        for (profile, expected) in cases {
+            let message = message(&profile);
+            assert!(message.contains(expected), "{message}\n  lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn flags_follow_runc() {
+        let flags = |flags: Value, action: &str| {
+            let mut profile = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["no_such_call"], "action": action}],
+            });
+            if !flags.is_null() {
+                profile["flags"] = flags;
+            }
+            let profile = read(&profile).unwrap();
+            assert_eq!(profile.notify, action == "SCMP_ACT_NOTIFY");
+            profile.flags
+        };
+        let kill = "SCMP_ACT_KILL";
+        let notify = "SCMP_ACT_NOTIFY";
+        let killable = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
+        assert_eq!(flags(Value::Null, kill), FLAG_SPEC_ALLOW);
+        assert_eq!(flags(json!([]), kill), 0);
+        assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"]), kill), 0);
+        assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_LOG"]), kill), FLAG_LOG);
+        assert_eq!(
+            flags(json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]), kill),
+            FLAG_SPEC_ALLOW | FLAG_LOG
+        );
+        assert_eq!(flags(json!([]), notify), FLAG_NEW_LISTENER);
+        assert_eq!(flags(json!([killable]), notify), FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV);
+        assert_eq!(flags(json!([killable]), kill), 0);
+    }
+
+    #[test]
+    fn the_native_architecture_is_always_there_and_first() {
+        let profile =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_ARM"]});
+        let read = read_on(&profile, Architecture::Aarch64).unwrap();
+        assert_eq!(read.architectures, [Architecture::Aarch64, Architecture::Arm]);
+        let profile =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_NATIVE"]});
+        let read = read_on(&profile, Architecture::S390X).unwrap();
+        assert_eq!(read.architectures, [Architecture::S390X]);
+    }
+
+    #[test]
+    fn several_conditions_on_one_argument_are_alternatives() {
+        let arg =
+            |index: usize, value: u64| json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
+        let alternatives = |args: Value| {
+            let rule = json!({"names": ["getpid"], "action": "SCMP_ACT_KILL", "args": args});
+            read(&with_rule(rule)).unwrap().rules.remove(1).alternatives
+        };
+        assert_eq!(alternatives(json!([])), [vec![]]);
+        let both = alternatives(json!([arg(1, 5), arg(0, 6)]));
+        assert_eq!(both.len(), 1);
+        assert_eq!(both[0].iter().map(|c| c.argument).collect::<Vec<_>>(), [0, 1]);
+        let each = alternatives(json!([arg(0, 5), arg(0, 6), arg(1, 7)]));
+        assert_eq!(each.iter().map(|c| c[0].value).collect::<Vec<_>>(), [5, 6, 7]);
+    }
+}

@@ -15,14 +15,14 @@ pub struct Call {
 
 impl Call {
     fn word(&self, offset: u32) -> u32 {
-        assert!(offset % 4 == 0 && offset < 64, "load at {offset}");
+        assert!(offset.is_multiple_of(4) && offset < 64, "load at {offset}");
         match offset {
             0 => self.number,
             4 => self.audit,
             8 | 12 => panic!("no rule asks for the instruction pointer"),
             _ => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                let first = offset % 8 == 0;
+                let first = offset.is_multiple_of(8);
                 if first == self.big_endian { (arg >> 32) as u32 } else { arg as u32 }
             }
         }
