@@ -228,8 +228,10 @@ fn usage_error(error: clap::Error) -> Error {
     let value = context(ContextKind::InvalidValue);
     match error.kind() {
         ErrorKind::UnknownArgument => Error::UnknownFlag { flag },
-        ErrorKind::InvalidValue if value.is_empty() => Error::MissingValue { flag },
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => Error::InvalidValue { flag, value },
+        ErrorKind::NoEquals => Error::MissingValue { flag },
+        ErrorKind::TooManyValues | ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+            Error::InvalidValue { flag, value }
+        }
         ErrorKind::InvalidUtf8 => Error::NotText { argument: flag },
         _ => Error::Usage {
             message: error.to_string().lines().next().unwrap_or_default().to_owned(),

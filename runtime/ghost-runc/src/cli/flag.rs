@@ -10,9 +10,10 @@ pub fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-/// A flag with a text; of several, the last counts.
+/// A flag with a text; of several, the last counts. The pass before clap puts the text behind `=`,
+/// so that it can't be taken for a flag.
 pub fn value(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name("value").allow_hyphen_values(true).help(help)
+    Arg::new(name).long(name).value_name("value").require_equals(true).help(help)
 }
 
 /// A flag with a text that can be given several times.
