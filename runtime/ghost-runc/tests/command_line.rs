@@ -1,5 +1,7 @@
 //! The built binary, for what needs no privileges: arguments, errors, logs, and fixed outputs.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
