@@ -298,8 +298,23 @@ fn compare_spec(env: &Env, flags: &[&str]) -> Outcome {
         |dir| env.command(&[vec!["runc".to_owned()], words(dir)].concat()),
         "golden",
     )?;
-    ensure_eq!(normalise_version(&own), normalise_version(&golden), "config.json");
+    let (mut own, mut golden) = (normalise_version(&own), normalise_version(&golden));
+    if env.is(Peer::Ghost) {
+        // What runc changed after Debian's version: no ambient set, and one more masked path.
+        own = cut(&own, ",\n\t\t\t\"/sys/devices/virtual/tpm\"", "")?;
+        golden = cut(&golden, ",\n\t\t\t\"ambient\": [", "\n\t\t\t]")?;
+    }
+    ensure_eq!(own, golden, "config.json");
     Ok(())
+}
+
+/// `text` without what stands between the start of `from` and the next end of `to`.
+fn cut(text: &str, from: &str, to: &str) -> Result<String, Failure> {
+    let start = text.find(from).ok_or_else(|| Failure(format!("no {from:?} in {text}")))?;
+    let after = start + from.len();
+    let end = text[after..].find(to).map(|at| after + at + to.len());
+    let end = end.ok_or_else(|| Failure(format!("no {to:?} in {text}")))?;
+    Ok(format!("{}{}", &text[..start], &text[end..]))
 }
 
 fn spec(env: &mut Env) -> Outcome {

@@ -1,5 +1,6 @@
 //! The cases, an area a file.
 
+mod budget;
 mod cgroups_v1;
 mod cgroups_v2;
 mod errors;
@@ -11,6 +12,7 @@ mod mounts;
 mod namespaces;
 mod process;
 mod seccomp;
+mod security;
 mod terminal;
 
 use crate::case::Case;
@@ -30,6 +32,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         cgroups_v2::CASES,
         hooks::CASES,
         seccomp::CASES,
+        security::CASES,
+        budget::CASES,
     ]
     .into_iter()
     .flatten()

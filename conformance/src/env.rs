@@ -28,6 +28,8 @@ pub struct Shared {
     pub default_config: Value,
     /// The time limit of one command.
     pub limit: Duration,
+    /// The machine is an emulated one.
+    pub slow: bool,
     /// A library to preload into the runtime, for crun.
     pub preload: Option<PathBuf>,
 }

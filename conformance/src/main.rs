@@ -118,6 +118,7 @@ fn share(options: &Options, parent: &Path) -> Result<Shared, Failure> {
         probe: real(&options.probe)?,
         default_config: default_config(parent)?,
         limit: LIMIT * options.slow,
+        slow: options.slow > 1,
         preload: (options.peer == Peer::Crun).then(|| build_preload(parent)).transpose()?,
     })
 }

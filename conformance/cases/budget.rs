@@ -1,0 +1,112 @@
+//! What a start may cost: system calls that it must not make, and many starts that leave nothing.
+
+use std::fs;
+
+use crate::call::Running;
+use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::env::Env;
+use crate::{ensure, ensure_eq};
+
+const DESIGN: &[(Peer, &str)] = &[
+    (Peer::Runc, "ghost only: a promise of its design"),
+    (Peer::Crun, "ghost only: a promise of its design"),
+];
+const STRACE: &[Need] = &[Need::Command("strace")];
+
+/// The cases of this area.
+pub const CASES: &[Case] = &[
+    Case::new("budget/one-clone3-for-the-container", one_clone).needs(STRACE).not_on(DESIGN),
+    Case::new("budget/no-mountinfo-is-read", no_mountinfo).needs(STRACE).not_on(DESIGN),
+    Case::new("budget/into-the-cgroup-by-clone3", into_cgroup)
+        .needs(&[Need::Command("strace"), Need::V2])
+        .not_on(DESIGN),
+    Case::new("budget/static-binary-under-3-mib", static_binary).not_on(DESIGN),
+    Case::new("stress/50-parallel-runs", parallel),
+    Case::new("stress/1000-sequential-runs", sequential).not_on(&[
+        (Peer::Runc, "takes minutes and says nothing about the case"),
+        (Peer::Crun, "takes minutes and says nothing about the case"),
+    ]),
+];
+
+/// The traced calls of `run` of the default bundle with /bin/true.
+fn trace(env: &Env, calls: &str) -> Result<String, Failure> {
+    let bundle = env.bundle_with(&["/bin/true"])?;
+    let file = env.dir.join("trace");
+    let name = file.to_string_lossy().into_owned();
+    let limit = env.shared.limit;
+    env.run(&bundle)?.under(&["strace", "-f", "-o", &name, "-e", calls]).limit(limit).ok()?;
+    Ok(fs::read_to_string(file)?)
+}
+
+fn one_clone(env: &mut Env) -> Outcome {
+    let text = trace(env, "trace=clone,clone3,fork,vfork,unshare,setns,execve,execveat")?;
+    let calls: Vec<&str> = text
+        .lines()
+        .filter(|line| ["clone", "fork", "unshare(", "setns("].iter().any(|c| line.contains(c)))
+        .filter(|line| !line.contains("resumed"))
+        .collect();
+    ensure_eq!(calls.len(), 1, "calls that make a process or a namespace: {text}");
+    for word in ["clone3(", "CLONE_NEWPID", "CLONE_NEWNS", "CLONE_NEWNET", "CLONE_PIDFD"] {
+        ensure!(calls[0].contains(word), "{word} is missing: {}", calls[0]);
+    }
+    Ok(())
+}
+
+fn no_mountinfo(env: &mut Env) -> Outcome {
+    let text = trace(env, "trace=open,openat,openat2")?;
+    let read: Vec<&str> = text
+        .lines()
+        .filter(|l| {
+            ["mountinfo", "\"/proc/self/mounts\"", "\"/etc/mtab\""].iter().any(|w| l.contains(w))
+        })
+        .collect();
+    ensure!(read.is_empty(), "the mount table was read: {}", read.join("; "));
+    ensure!(text.contains("openat"), "the trace is empty");
+    Ok(())
+}
+
+fn into_cgroup(env: &mut Env) -> Outcome {
+    let text = trace(env, "trace=clone3,write,openat,openat2")?;
+    ensure!(text.contains("CLONE_INTO_CGROUP"), "clone3 does not enter the group: {text}");
+    ensure!(!text.contains("cgroup.procs"), "cgroup.procs was written as well: {text}");
+    Ok(())
+}
+
+fn static_binary(env: &mut Env) -> Outcome {
+    let size = fs::metadata(&env.shared.runtime)?.len();
+    ensure!(size < 3 * 1024 * 1024, "{size} bytes");
+    let path = env.shared.runtime.to_string_lossy().into_owned();
+    let output = env.command(&["readelf", "-lW", &path]).ok()?;
+    ensure!(!output.stdout.contains("INTERP"), "it has an interpreter");
+    Ok(())
+}
+
+fn sequential(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["/bin/true"])?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    // In the VM, where everything is emulated, a tenth shows the same.
+    let count = if env.shared.slow { 100 } else { 1000 };
+    for number in 0..count {
+        let id = env.id(&format!("s{number}"));
+        let output = env.runtime(&["run", "-b", &dir, &id]).ok()?;
+        ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""), "output {number}");
+    }
+    env.nothing_left()
+}
+
+fn parallel(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["/bin/true"])?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let runs: Vec<Running> = (0..50)
+        .map(|number| {
+            let id = env.id(&format!("p{number}"));
+            env.runtime(&["run", "-b", &dir, &id]).limit(env.shared.limit * 3).spawn()
+        })
+        .collect::<Result<_, _>>()?;
+    for run in runs {
+        let output = run.wait()?;
+        output.expect_code(0)?;
+        ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("", ""), "output");
+    }
+    env.nothing_left()
+}
