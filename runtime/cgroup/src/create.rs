@@ -8,7 +8,7 @@ use nix::sys::stat;
 use nix::unistd::mkdir;
 use oci_spec::runtime::LinuxResources;
 
-use crate::dir::{Dir, rmdir};
+use crate::dir::{Dir, read_path, rmdir};
 use crate::hierarchy::Hierarchy;
 use crate::plan::{Write, v1, v2};
 use crate::{Cgroup, Error, Mode, Result, devices};
@@ -125,23 +125,23 @@ fn make(path: &Path) -> std::result::Result<(), Errno> {
 /// parent that is empty too, as one just made, is filled first.
 fn inherit_cpuset(hierarchy: &Hierarchy, writes: &[Write]) -> Result<()> {
     let (root, path) = (hierarchy.mount_point(), hierarchy.dir());
-    let parent = path.parent().unwrap_or(&root);
+    let leaf = Dir::open(&path)?;
+    let parent = Dir::open(path.parent().unwrap_or(&root))?;
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let inherited = filled(parent, &root, file)?;
+        let inherited = filled(&parent, &root, file)?;
         if !writes.iter().any(|write| write.file == file) {
-            Dir::open(&path)?.write(file, &inherited)?;
+            leaf.write(file, &inherited)?;
         }
     }
     Ok(())
 }
 
 /// The value of a cpuset's file, which is its parent's if it was empty.
-fn filled(path: &Path, root: &Path, file: &str) -> Result<String> {
-    let dir = Dir::open(path)?;
+fn filled(dir: &Dir, root: &Path, file: &str) -> Result<String> {
     let own = dir.read(file)?.trim().to_owned();
-    match path.parent() {
-        Some(parent) if own.is_empty() && path != root => {
-            let inherited = filled(parent, root, file)?;
+    match dir.path.parent() {
+        Some(parent) if own.is_empty() && dir.path != root => {
+            let inherited = filled(&Dir::open(parent)?, root, file)?;
             dir.write(file, &inherited)?;
             Ok(inherited)
         }
@@ -156,7 +156,7 @@ fn filled(path: &Path, root: &Path, file: &str) -> Result<String> {
 fn enable_controllers(hierarchy: &Hierarchy, writes: &[Write], needs_domain: bool) -> Result<()> {
     let (root, path) = (hierarchy.mount_point(), hierarchy.dir());
     let leaf = Dir::open(&path)?;
-    let all = Dir::open(&root)?.read("cgroup.controllers")?;
+    let all = read_path(&root.join("cgroup.controllers"))?;
     // A cgroup's controllers are those enabled in its parent, and those only if in its parent's.
     if controllers(&leaf.read("cgroup.controllers")?) == controllers(&all) {
         return Ok(());

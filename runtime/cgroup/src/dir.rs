@@ -105,15 +105,20 @@ pub(crate) fn write_once(file: &mut File, value: &str) -> std::result::Result<()
     file.write_all(value.as_bytes()).map_err(|error| errno(&error))
 }
 
-/// Reads until the kernel says there is no more.
+/// Reads to the end, which takes one call for most files.
 fn read_to_end(file: &mut File) -> std::result::Result<String, Errno> {
-    // Larger than most files of a cgroup: two calls read them, the second one to see the end.
     let mut buffer = [0; 4096];
     let mut text = Vec::new();
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => text.extend_from_slice(&buffer[..count]),
+            Ok(count) => {
+                text.extend_from_slice(&buffer[..count]);
+                // The kernel fills the buffer with whole lines, as many as fit: where one more of
+                // any length a cgroup's file has would have fitted, there is none.
+                if count < buffer.len() / 2 {
+                    break;
+                }
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(errno(&error)),
         }

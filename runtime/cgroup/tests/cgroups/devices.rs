@@ -108,6 +108,35 @@ fn one_program_is_attached() {
     });
 }
 
+/// The kernel's verifier has rules of its own about programs.
+#[test]
+fn any_rules_make_a_program_that_loads() {
+    on_v2("devices::any_rules_make_a_program_that_loads", || {
+        let ground = Ground::made("verify", DENY_ALL);
+        let mut state = 1_u32;
+        let mut pick = |from: &[&'static str]| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            from[(state >> 16) as usize % from.len()]
+        };
+        for length in 0..60 {
+            let rules: Vec<_> = (0..length)
+                .map(|_| {
+                    format!(
+                        r#"{{"allow":{},"type":"{}","major":{},"minor":{},"access":"{}"}}"#,
+                        pick(&["true", "false"]),
+                        pick(&["b", "c", "b", "c", "b", "c", "a"]),
+                        pick(&["-1", "1", "4294967295"]),
+                        pick(&["-1", "-1", "3"]),
+                        pick(&["rwm", "r", "wm"]),
+                    )
+                })
+                .collect();
+            let json = format!(r#"{{"devices":[{}]}}"#, rules.join(","));
+            ground.cgroup.apply(&resources(&json)).unwrap();
+        }
+    });
+}
+
 #[test]
 fn v1_lists_what_runc_lists() {
     on_v1("devices::v1_lists_what_runc_lists", || {
