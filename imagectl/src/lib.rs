@@ -1,1 +1,19 @@
-//! imagectl
+//! imagectl: from an image in a registry to a bundle that an OCI runtime runs, without a daemon.
+//!
+//! The straight line: [`reference`] names the image, [`registry`] fetches it, [`mod@pull`] leads
+//! each layer through hash, [`store`] and [`layer`] in one pass, [`bundle`] makes rootfs and
+//! config.json. [`commands`] is the command line over it.
+
+pub mod bundle;
+pub mod commands;
+pub mod digest;
+pub mod error;
+pub mod image;
+pub mod layer;
+pub mod progress;
+pub mod pull;
+pub mod reference;
+pub mod registry;
+pub mod store;
+
+pub use error::{Error, Result};

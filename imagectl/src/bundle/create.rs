@@ -1,0 +1,164 @@
+//! Making a bundle: rootfs first, for the user is looked up in it, then config.json.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::spec::{Conversion, convert};
+use super::{MARK, Mark, overlay, rootfs, user};
+use crate::error::{Error, Result};
+use crate::image::{ImageConfig, Manifest};
+use crate::layer::remove_tree;
+use crate::reference::Reference;
+use crate::store::{Store, StoredImage, write_atomically};
+
+/// What the bundle is to be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A tree of its own instead of an overlay over the store.
+    pub copy: bool,
+    /// The command instead of the image's; empty for the image's own.
+    pub args: Vec<String>,
+    /// Give the process a terminal.
+    pub tty: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// The bundle's absolute path.
+    pub path: PathBuf,
+    /// The image's full name.
+    pub image: String,
+}
+
+/// Makes a bundle of a stored image in the new or empty directory `path`. If that fails, the
+/// directory is as it was before.
+///
+/// # Errors
+/// [`Error::Argument`] if the directory holds anything; those of store, layers and conversion.
+pub fn create(
+    store: &Store,
+    image: &StoredImage,
+    path: &Path,
+    options: &Options,
+) -> Result<Created> {
+    let _held = store.hold()?;
+    let manifest = store.manifest(image)?;
+    let config = store.config(&manifest)?;
+    let made = make_directory(path)?;
+    let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
+    let bundle = Bundle { store, image, manifest, config, path: &path, options };
+    bundle.fill().inspect_err(|_| {
+        // The error at hand is the one to tell; what can't be removed is plain to see.
+        let _ = super::remove::clear(&path);
+        let _ = store.release_layers(&path);
+        if made {
+            let _ = std::fs::remove_dir(&path);
+        }
+    })?;
+    Ok(Created { path, image: image.name().to_owned() })
+}
+
+/// Says whether the directory had to be made.
+fn make_directory(path: &Path) -> Result<bool> {
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => return Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(Error::io("make the directory", path)(error)),
+    }
+    let mut entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
+    match entries.next() {
+        None => Ok(false),
+        Some(_) => Err(Error::Argument {
+            option: "DIR",
+            reason: format!("{} is not empty", path.display()),
+        }),
+    }
+}
+
+/// A bundle being made.
+struct Bundle<'a> {
+    store: &'a Store,
+    image: &'a StoredImage,
+    manifest: Manifest,
+    config: ImageConfig,
+    path: &'a Path,
+    options: &'a Options,
+}
+
+impl Bundle<'_> {
+    fn fill(&self) -> Result<()> {
+        let rootfs = self.path.join("rootfs");
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&rootfs)
+            .map_err(Error::io("make the directory", &rootfs))?;
+        // The mark comes first: a bundle half made can be removed like any other.
+        self.write_json(MARK, &self.mark())?;
+        match self.options.copy {
+            true => self.copy(&rootfs)?,
+            false => self.overlay()?,
+        }
+        let directory = File::open(&rootfs).map_err(Error::io("open", &rootfs))?;
+        let conversion = Conversion {
+            user: user::resolve(&self.config.config.user, directory.as_fd())?,
+            args: self.options.args.clone(),
+            tty: self.options.tty,
+            hostname: self.hostname(),
+        };
+        self.write_json("config.json", &convert(&self.config, &conversion)?)
+    }
+
+    fn copy(&self, rootfs: &Path) -> Result<()> {
+        let directory = File::open(rootfs).map_err(Error::io("open", rootfs))?;
+        let name = self.image.name();
+        rootfs::unpack_into(self.store, name, &self.manifest, &self.config, directory.as_fd())
+    }
+
+    fn overlay(&self) -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(Error::Argument {
+                option: "--copy",
+                reason: "is needed: only root can mount an overlay".into(),
+            });
+        }
+        let stack = self.store.stack(&self.config.rootfs.diff_ids)?;
+        self.store.use_layers(self.path, &stack.diff_ids())?;
+        overlay::mount(self.path, &stack)
+    }
+
+    fn mark(&self) -> Mark {
+        Mark {
+            image: self.image.name().to_owned(),
+            digest: self.image.descriptor.digest,
+            store: (!self.options.copy).then(|| self.store.root().to_owned()),
+        }
+    }
+
+    /// The image's short name, as far as a host name may hold it.
+    fn hostname(&self) -> String {
+        let name = Reference::parse(self.image.name())
+            .map(|reference| reference.short_name().to_owned())
+            .unwrap_or_default();
+        let name: String = name
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+            .take(63)
+            .collect();
+        if name.is_empty() { "container".to_owned() } else { name }
+    }
+
+    fn write_json(&self, name: &str, value: &impl serde::Serialize) -> Result<()> {
+        let path = self.path.join(name);
+        let bytes = serde_json::to_vec_pretty(value)
+            .map_err(|source| Error::Json { what: path.display().to_string(), source })?;
+        write_atomically(&path, &bytes)
+    }
+}
+
+/// Removes an entry of an open bundle directory.
+pub(super) fn remove_entry(bundle: &File, path: &Path, name: &str) -> Result<()> {
+    remove_tree(bundle.as_fd(), name.as_bytes()).map_err(Error::io("remove", path.join(name)))
+}

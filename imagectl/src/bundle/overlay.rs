@@ -1,0 +1,125 @@
+//! The rootfs as a kernel overlay over the store's unpacked layers.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::error::{Error, Result};
+use crate::store::Stack;
+
+/// What the kernel takes as mount options, in bytes: a page with its NUL.
+const OPTION_LIMIT: usize = 4095;
+
+/// Mounts the layers at `bundle/rootfs`; changes go to `bundle/overlay/upper`. Needs root.
+pub fn mount(bundle: &Path, stack: &Stack) -> Result<()> {
+    let upper = bundle.join("overlay/upper");
+    let work = bundle.join("overlay/work");
+    for (path, mode) in
+        [(bundle.join("overlay"), 0o700), (upper.clone(), 0o755), (work.clone(), 0o700)]
+    {
+        std::fs::DirBuilder::new()
+            .mode(mode)
+            .create(&path)
+            .map_err(Error::io("make the directory", &path))?;
+    }
+    stack.describe_root(open(&upper)?)?;
+    let rootfs = bundle.join("rootfs");
+    let mut lower: Vec<PathBuf> = stack.lower_directories().into_iter().cloned().collect();
+    if lower.is_empty() {
+        // An image without layers; overlayfs wants one all the same.
+        let empty = bundle.join("overlay/empty");
+        std::fs::create_dir(&empty).map_err(Error::io("make the directory", &empty))?;
+        lower.push(empty);
+    }
+    let paths = options(&lower, &upper, &work);
+    let handles: Vec<File>;
+    let data = if paths.len() <= OPTION_LIMIT {
+        paths
+    } else {
+        // Many layers: descriptors have shorter names, and the kernel keeps the directories.
+        handles = lower.iter().map(|path| open(path)).collect::<Result<_>>()?;
+        let short = |file: &File| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let lower: Vec<PathBuf> = handles.iter().map(short).collect();
+        options(&lower, &upper, &work)
+    };
+    if data.len() > OPTION_LIMIT {
+        return Err(Error::Document {
+            what: format!("image of {} layers", lower.len()),
+            reason: "has more layers than overlayfs takes at once; use --copy".into(),
+        });
+    }
+    let data = CString::new(data)
+        .map_err(|error| Error::io("mount the overlay at", &rootfs)(std::io::Error::from(error)))?;
+    rustix::mount::mount("overlay", &rootfs, "overlay", MountFlags::empty(), data.as_c_str())
+        .map_err(Error::io("mount the overlay at", &rootfs))?;
+    let mounted = || -> Result<()> {
+        let rootfs: OwnedFd = open(&rootfs)?.into();
+        stack.resolve_implied(Some(&rootfs))
+    };
+    mounted().inspect_err(|_| {
+        // The error at hand is the one to tell; the bundle's removal tries once more.
+        let _ = unmount(&rootfs);
+    })
+}
+
+/// Unmounts all that is mounted at `rootfs`. Nothing being mounted there is fine.
+pub fn unmount(rootfs: &Path) -> Result<()> {
+    loop {
+        match rustix::mount::unmount(rootfs, UnmountFlags::NOFOLLOW) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return Ok(()),
+            // Without root there was no mount to begin with.
+            Err(rustix::io::Errno::PERM) if !rustix::process::geteuid().is_root() => return Ok(()),
+            Err(errno) => return Err(Error::io("unmount", rootfs)(errno)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(Error::io("open", path))
+}
+
+fn options(lower: &[PathBuf], upper: &Path, work: &Path) -> Vec<u8> {
+    let escaped: Vec<Vec<u8>> = lower.iter().map(|path| escape(path)).collect();
+    [
+        b"lowerdir=".as_slice(),
+        &escaped.join(&b':'),
+        b",upperdir=",
+        &escape(upper),
+        b",workdir=",
+        &escape(work),
+    ]
+    .concat()
+}
+
+/// A colon parts lower directories, a comma parts options.
+fn escape(path: &Path) -> Vec<u8> {
+    let mut escaped = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if matches!(byte, b':' | b',' | b'\\') {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_escaped() {
+        let options = options(
+            &[PathBuf::from("/a:b"), PathBuf::from("/c,d")],
+            Path::new("/u\\"),
+            Path::new("/w"),
+        );
+        assert_eq!(options, br"lowerdir=/a\:b:/c\,d,upperdir=/u\\,workdir=/w");
+    }
+}

@@ -1,0 +1,48 @@
+//! Removing a bundle: unmount, then delete.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::create::remove_entry;
+use super::{MARK, Mark, overlay};
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+/// Unmounts and removes a bundle that imagectl made, and lets go of its layers.
+///
+/// # Errors
+/// [`Error::Document`] if imagectl did not make it; [`Error::Io`], with `EBUSY` while a container
+/// runs in it.
+pub fn remove(path: &Path) -> Result<()> {
+    let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
+    let file = path.join(MARK);
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::Document {
+                what: path.display().to_string(),
+                reason: format!("is no bundle of imagectl: it has no {MARK}"),
+            });
+        }
+        Err(error) => return Err(Error::io("read", file)(error)),
+    };
+    let mark: Mark = serde_json::from_slice(&bytes)
+        .map_err(|source| Error::Json { what: file.display().to_string(), source })?;
+    clear(&path)?;
+    std::fs::remove_dir(&path).map_err(Error::io("remove", &path))?;
+    match mark.store {
+        // A store that is gone has nothing to let go of.
+        Some(store) if store.is_dir() => Store::open(&store)?.release_layers(&path),
+        _ => Ok(()),
+    }
+}
+
+/// Unmounts and removes what a bundle directory holds, the mark last.
+pub(super) fn clear(path: &Path) -> Result<()> {
+    overlay::unmount(&path.join("rootfs"))?;
+    let bundle = File::open(path).map_err(Error::io("open", path))?;
+    for name in ["rootfs", "overlay", "config.json", MARK] {
+        remove_entry(&bundle, path, name)?;
+    }
+    Ok(())
+}

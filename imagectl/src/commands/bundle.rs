@@ -1,0 +1,45 @@
+//! `imagectl bundle`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::say;
+use crate::bundle::{self, Options};
+use crate::error::Result;
+use crate::reference::Reference;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct BundleCommand {
+    /// The image [default: the one pulled last]
+    #[arg(value_name = "REF")]
+    reference: Option<String>,
+    /// The bundle's directory, new or empty [default: the image's short name, here]
+    #[arg(value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Give the bundle files of its own instead of an overlay over the store
+    #[arg(long)]
+    copy: bool,
+    /// Give the process a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// The command to run instead of the image's
+    #[arg(last = true, value_name = "COMMAND")]
+    args: Vec<String>,
+}
+
+impl BundleCommand {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let reference = self.reference.as_deref().map(Reference::parse).transpose()?;
+        let image = store.image(reference.as_ref())?;
+        let directory = match self.directory {
+            Some(directory) => directory,
+            None => PathBuf::from(Reference::parse(image.name())?.short_name()),
+        };
+        let options = Options { copy: self.copy, args: self.args, tty: self.tty };
+        let created = bundle::create(store, &image, &directory, &options)?;
+        say(out, format_args!("{} {}", created.path.display(), created.image))
+    }
+}

@@ -1,0 +1,123 @@
+//! `imagectl list`.
+
+use std::io::Write;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::say;
+use crate::error::{Error, Result};
+use crate::image::Platform;
+use crate::store::{Store, StoredImage};
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// How to print the list
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// One line of the list.
+struct Row {
+    image: StoredImage,
+    /// Size of manifest, config and layers in bytes, as they came.
+    size: u64,
+}
+
+impl List {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let mut rows = Vec::new();
+        for image in store.images()? {
+            let manifest = store.manifest(&image)?;
+            let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
+            let size = image.descriptor.size + manifest.config.size + layers;
+            rows.push(Row { image, size });
+        }
+        // The last pulled first.
+        rows.reverse();
+        match self.format {
+            Format::Table => table(&rows, out),
+            Format::Json => json(&rows, out),
+        }
+    }
+}
+
+fn platform(row: &Row) -> String {
+    row.image.descriptor.platform.as_ref().map(Platform::to_string).unwrap_or_default()
+}
+
+fn table(rows: &[Row], out: &mut dyn Write) -> Result<()> {
+    let width = rows.iter().map(|row| row.image.name().len()).chain([4]).max().unwrap_or(4);
+    say(out, format_args!("{:width$}  {:12}  {:14}  {:>9}", "NAME", "DIGEST", "PLATFORM", "SIZE"))?;
+    for row in rows {
+        say(
+            out,
+            format_args!(
+                "{:width$}  {:12}  {:14}  {:>9}",
+                row.image.name(),
+                row.image.descriptor.digest.short(),
+                platform(row),
+                human(row.size)
+            ),
+        )?;
+    }
+    Ok(())
+}
+
+fn json(rows: &[Row], out: &mut dyn Write) -> Result<()> {
+    let list: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "name": row.image.name(),
+                "digest": row.image.descriptor.digest,
+                "mediaType": row.image.descriptor.media_type,
+                "platform": row.image.descriptor.platform,
+                "size": row.size,
+                "pulled": row.image.pulled(),
+            })
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(&list)
+        .map_err(|source| Error::Json { what: "the list".into(), source })?;
+    say(out, format_args!("{text}"))
+}
+
+/// A size in powers of ten with three digits.
+fn human(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes, 0);
+    while value >= 1_000_000 {
+        value /= 1000;
+        unit += 1;
+    }
+    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    match value {
+        0..1000 => format!("{value} {}", units[unit]),
+        _ => format!("{}.{} {}", value / 1000, value % 1000 / 100, units[unit + 1]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::human;
+
+    #[test]
+    fn sizes() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (316_200_000, "316.2 MB"),
+            (1_029_000_000, "1.0 GB"),
+            (u64::MAX, "18.4 EB"),
+        ] {
+            assert_eq!(human(bytes), text);
+        }
+    }
+}

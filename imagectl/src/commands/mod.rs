@@ -1,0 +1,70 @@
+//! The command line: arguments to calls, results to text. One file a command.
+
+mod bundle;
+mod list;
+mod pull;
+mod rm;
+mod unbundle;
+mod unpack;
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+/// Pulls OCI images, keeps them in an OCI layout and unpacks them into bundles.
+#[derive(Debug, Parser)]
+#[command(name = "imagectl", version, arg_required_else_help = true)]
+pub struct Arguments {
+    /// Where images are kept: an OCI image layout.
+    /// [default: /var/lib/imagectl for root, else $XDG_DATA_HOME/imagectl]
+    #[arg(long, global = true, value_name = "DIR", verbatim_doc_comment)]
+    store: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring an image from a registry into the store
+    Pull(pull::Pull),
+    /// List the store's images
+    #[command(alias = "images")]
+    List(list::List),
+    /// Remove images, and what no other image or bundle needs
+    Rm(rm::Rm),
+    /// Make a bundle: a rootfs and a config.json for an OCI runtime
+    Bundle(bundle::BundleCommand),
+    /// Unmount and remove a bundle
+    Unbundle(unbundle::Unbundle),
+    /// Unpack an image's files into a directory
+    Unpack(unpack::Unpack),
+}
+
+/// Runs a command; what it has to say goes to `out`.
+///
+/// # Errors
+/// The command's.
+pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
+    let Arguments { store, command } = arguments;
+    let open = || match &store {
+        Some(path) => Store::open(path),
+        None => Store::open(&Store::default_path()?),
+    };
+    match command {
+        Command::Pull(command) => command.run(&open()?, out),
+        Command::List(command) => command.run(&open()?, out),
+        Command::Rm(command) => command.run(&open()?, out),
+        Command::Bundle(command) => command.run(&open()?, out),
+        Command::Unbundle(command) => command.run(out),
+        Command::Unpack(command) => command.run(&open()?, out),
+    }
+}
+
+/// Writes one line of a command's result.
+fn say(out: &mut dyn Write, line: std::fmt::Arguments<'_>) -> Result<()> {
+    writeln!(out, "{line}").map_err(Error::step("write the result"))
+}

@@ -1,0 +1,64 @@
+//! `imagectl pull`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+
+use super::say;
+use crate::error::Result;
+use crate::image::Platform;
+use crate::progress::Progress;
+use crate::pull::{self, Request};
+use crate::reference::Reference;
+use crate::registry::{Config, Credential};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// The image, as in alpine, ghcr.io/org/app:1.2 or localhost:5000/x@sha256:…
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// Take the image for another platform: os/arch or os/arch/variant
+    #[arg(long)]
+    platform: Option<String>,
+    /// Show the registry these credentials
+    #[arg(long, value_name = "USER:PASSWORD")]
+    creds: Option<String>,
+    /// Look for credentials in this file alone
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Check the registry's certificate; with false, plain HTTP is tried too
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    tls_verify: bool,
+    /// How many layers to fetch at once
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    parallel: usize,
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Pull {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let request = Request {
+            reference: Reference::parse(&self.reference)?,
+            platform: match &self.platform {
+                Some(text) => Platform::parse(text)?,
+                None => Platform::host(),
+            },
+            registry: Config {
+                tls_verify: self.tls_verify,
+                credential: self.creds.as_deref().map(Credential::parse).transpose()?,
+                authfile: self.authfile,
+                ..Config::default()
+            },
+            // Owners, devices and overlayfs' marks are root's to make; others keep the blobs alone.
+            unpack: rustix::process::geteuid().is_root(),
+            parallel: self.parallel,
+        };
+        let pulled = pull::pull(store, &request, Progress::new(self.quiet))?;
+        say(out, format_args!("{} {}", pulled.name, pulled.digest))
+    }
+}

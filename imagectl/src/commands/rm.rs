@@ -1,0 +1,36 @@
+//! `imagectl rm`.
+
+use std::io::Write;
+
+use clap::Args;
+
+use super::say;
+use crate::error::Result;
+use crate::reference::Reference;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// The images
+    #[arg(value_name = "REF", required = true)]
+    references: Vec<String>,
+}
+
+impl Rm {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let references: Vec<Reference> =
+            self.references.iter().map(|text| Reference::parse(text)).collect::<Result<_>>()?;
+        // All or none: a wrong name is found before anything is removed.
+        for reference in &references {
+            store.image(Some(reference))?;
+        }
+        for reference in &references {
+            store.remove_image(&reference.to_string())?;
+            say(out, format_args!("removed {reference}"))?;
+        }
+        if store.collect_garbage()?.is_none() {
+            say(out, format_args!("another imagectl is at work: the next rm frees the space"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,33 @@
+//! `imagectl unpack`.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::say;
+use crate::bundle;
+use crate::error::Result;
+use crate::reference::Reference;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct Unpack {
+    /// The image
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// The directory, new or empty
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+}
+
+impl Unpack {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let _held = store.hold()?;
+        let image = store.image(Some(&Reference::parse(&self.reference)?))?;
+        let manifest = store.manifest(&image)?;
+        let config = store.config(&manifest)?;
+        bundle::unpack(store, image.name(), &manifest, &config, &self.directory)?;
+        say(out, format_args!("{} {}", self.directory.display(), image.name()))
+    }
+}

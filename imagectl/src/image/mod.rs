@@ -1,0 +1,15 @@
+//! The documents an image is made of: descriptors, manifests, indexes, configs, platforms.
+//! Parsing and rules only; nothing here does I/O.
+
+mod config;
+mod descriptor;
+mod manifest;
+mod platform;
+
+pub use config::{Execution, ImageConfig};
+pub use descriptor::{Descriptor, media_type};
+pub use manifest::{Document, Index, Manifest};
+pub use platform::Platform;
+
+/// The largest manifest, index or config that is read, in bytes.
+pub const DOCUMENT_LIMIT: u64 = 4 << 20;

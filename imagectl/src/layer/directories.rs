@@ -1,0 +1,131 @@
+//! The directories of a tree being made: how an entry's parent is reached, and what each directory's
+//! metadata must be once all entries are in it.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::apply::Ownership;
+use super::metadata::{Metadata, clear_xattrs, mtime, set_mtime};
+use super::path::EntryPath;
+use crate::error::{Error, Result};
+
+/// How a directory came to be, and so what it gets in the end.
+#[derive(Debug)]
+pub enum State {
+    /// By an entry of its own.
+    Explicit(Metadata),
+    /// As the parent of an entry.
+    Implied,
+    /// It was there before this layer and keeps its metadata. Its time must be set back.
+    Kept {
+        /// Seconds from 1970, and nanoseconds.
+        mtime: (i64, u32),
+    },
+}
+
+/// Directory metadata is set at the end: entries change their directory's time, a mode may lock
+/// out an owner who is not root, and a default ACL would change what is made below.
+pub struct Directories<'a> {
+    root: BorrowedFd<'a>,
+    states: BTreeMap<Vec<u8>, State>,
+    /// The last parent: entries of one directory mostly stand together.
+    last: Option<(Vec<u8>, OwnedFd)>,
+}
+
+impl<'a> Directories<'a> {
+    pub fn new(root: BorrowedFd<'a>) -> Self {
+        Self { root, states: BTreeMap::new(), last: None }
+    }
+
+    /// Opens a directory below the root without passing any symlink or mount.
+    pub fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { b"." } else { path };
+        rustix::fs::openat2(
+            self.root,
+            path,
+            flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::BENEATH
+                | ResolveFlags::NO_SYMLINKS
+                | ResolveFlags::NO_MAGICLINKS
+                | ResolveFlags::NO_XDEV,
+        )
+    }
+
+    /// The directory `path`, for making entries in it; `None` if it isn't there or is no directory.
+    pub fn enter(&mut self, path: &[u8]) -> Result<Option<BorrowedFd<'_>>> {
+        let cached = self.last.as_ref().is_some_and(|(last, _)| last == path);
+        if !cached {
+            let fd = match self.open(path, OFlags::PATH) {
+                Ok(fd) => fd,
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                Err(errno) => return Err(Error::step("open the directory")(errno)),
+            };
+            if !self.states.contains_key(path) {
+                let stat = rustix::fs::fstat(&fd).map_err(Error::step("stat the directory"))?;
+                self.states.insert(path.to_vec(), State::Kept { mtime: mtime(&stat) });
+            }
+            self.last = Some((path.to_vec(), fd));
+        }
+        Ok(self.last.as_ref().map(|(_, fd)| fd.as_fd()))
+    }
+
+    /// Notes how a directory came to be.
+    pub fn set(&mut self, path: &EntryPath, state: State) {
+        self.states.insert(path.as_bytes().to_vec(), state);
+    }
+
+    /// Forgets a directory that is removed, and all below it.
+    pub fn forget(&mut self, path: &EntryPath) {
+        self.last = None;
+        let below = [path.as_bytes(), b"/"].concat();
+        self.states.remove(path.as_bytes());
+        let mut behind = self.states.split_off(&below);
+        while let Some(entry) = behind.first_entry() {
+            if !entry.key().starts_with(&below) {
+                break;
+            }
+            entry.remove();
+        }
+        self.states.append(&mut behind);
+    }
+
+    /// Drops the open directory, which may be one that was just removed.
+    pub fn leave(&mut self) {
+        self.last = None;
+    }
+
+    /// Sets every directory's metadata, the deepest first. Gives the paths of the implied ones.
+    pub fn finish(self, ownership: Ownership) -> Result<Vec<Vec<u8>>> {
+        let mut implied = Vec::new();
+        for (path, state) in self.states.iter().rev() {
+            let set = || -> Result<()> {
+                let fd = match (self.open(path, OFlags::RDONLY), state) {
+                    // A whiteout took it after something was looked for in it.
+                    (Err(Errno::NOENT | Errno::NOTDIR), State::Kept { .. }) => return Ok(()),
+                    (result, _) => result.map_err(Error::step("open the directory"))?,
+                };
+                match state {
+                    State::Explicit(metadata) => {
+                        clear_xattrs(fd.as_fd(), &metadata.xattrs)?;
+                        metadata.set(&fd, ownership)
+                    }
+                    State::Implied => Metadata::implied().set(&fd, ownership),
+                    State::Kept { mtime } => set_mtime(fd.as_fd(), *mtime),
+                }
+            };
+            set().map_err(|source| Error::Entry {
+                entry: path.escape_ascii().to_string(),
+                source: Box::new(source),
+            })?;
+            if matches!(state, State::Implied) {
+                implied.push(path.clone());
+            }
+        }
+        implied.reverse();
+        Ok(implied)
+    }
+}

@@ -1,0 +1,175 @@
+//! Owner, mode, extended attributes and times: what of an entry's is taken, and how it is set.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+
+use super::apply::Ownership;
+use super::tar::Entry;
+use crate::error::{Error, Result};
+
+/// What an entry says of a file beside its content.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub mtime: (i64, u32),
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Metadata {
+    /// Takes an entry's metadata, without the attributes that no archive may set.
+    pub fn of(entry: &Entry, ownership: Ownership) -> Self {
+        let taken = |name: &[u8]| may_set(name, ownership);
+        Self {
+            mode: entry.mode,
+            uid: entry.uid,
+            gid: entry.gid,
+            mtime: entry.mtime,
+            xattrs: entry.xattrs.iter().filter(|(name, _)| taken(name)).cloned().collect(),
+        }
+    }
+
+    /// A directory that no entry describes.
+    pub fn implied() -> Self {
+        Self { mode: 0o755, uid: 0, gid: 0, mtime: (0, 0), xattrs: Vec::new() }
+    }
+
+    /// Sets all of it on an open file or directory. Owner first, for a change of owner takes
+    /// setuid bits and capabilities away; times last, for all else may change them.
+    pub fn set(&self, fd: impl AsFd, ownership: Ownership) -> Result<()> {
+        let fd = fd.as_fd();
+        if ownership == Ownership::Stored {
+            rustix::fs::fchown(fd, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
+                .map_err(Error::step("set the owner"))?;
+        }
+        for (name, value) in &self.xattrs {
+            rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty())
+                .map_err(|errno| xattr_error(name, errno))?;
+        }
+        rustix::fs::fchmod(fd, Mode::from_raw_mode(self.mode))
+            .map_err(Error::step("set the mode"))?;
+        rustix::fs::futimens(fd, &self.times()).map_err(Error::step("set the times"))
+    }
+
+    /// Sets all of it on `name` in `parent`, which is a symlink, a pipe or a device just made there:
+    /// the final component is never followed, and nobody else writes in the tree.
+    pub fn set_at(
+        &self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        symlink: bool,
+        ownership: Ownership,
+    ) -> Result<()> {
+        if ownership == Ownership::Stored {
+            let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+            rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(Error::step("set the owner"))?;
+        }
+        if !self.xattrs.is_empty() {
+            // There is no lsetxattr for a directory descriptor before Linux 6.13.
+            let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat();
+            for (key, value) in &self.xattrs {
+                rustix::fs::lsetxattr(path.as_slice(), key.as_slice(), value, XattrFlags::empty())
+                    .map_err(|errno| xattr_error(key, errno))?;
+            }
+        }
+        if !symlink {
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())
+                .map_err(Error::step("set the mode"))?;
+        }
+        rustix::fs::utimensat(parent, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(Error::step("set the times"))
+    }
+
+    fn times(&self) -> Timestamps {
+        times(self.mtime)
+    }
+}
+
+/// Modification and access time alike: an archive says nothing of access.
+fn times(mtime: (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec: mtime.0, tv_nsec: mtime.1.into() };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// Sets the modification time alone.
+pub fn set_mtime(fd: BorrowedFd<'_>, mtime: (i64, u32)) -> Result<()> {
+    let mut times = times(mtime);
+    times.last_access.tv_nsec = UTIME_OMIT;
+    rustix::fs::futimens(fd, &times).map_err(Error::step("set the times"))
+}
+
+/// Attributes by which an archive would steer overlayfs or speak for the host's security modules
+/// are passed by; so are those that only root may set, for others.
+fn may_set(name: &[u8], ownership: Ownership) -> bool {
+    const NEVER: [&[u8]; 4] =
+        [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
+    let root_only = name.starts_with(b"trusted.") || name.starts_with(b"security.");
+    let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
+    !overlay && !NEVER.contains(&name) && (ownership == Ownership::Stored || !root_only)
+}
+
+fn xattr_error(name: &[u8], errno: rustix::io::Errno) -> Error {
+    let what = format!("set the extended attribute {}: {errno}", name.escape_ascii());
+    Error::refused(what)
+}
+
+/// Removes the attributes of a directory that are not in `keep`.
+pub fn clear_xattrs(fd: BorrowedFd<'_>, keep: &[(Vec<u8>, Vec<u8>)]) -> Result<()> {
+    for name in list_xattrs(fd).map_err(Error::step("list extended attributes"))? {
+        let wanted = keep.iter().any(|(kept, _)| *kept == name);
+        if !wanted && may_set(&name, Ownership::Stored) {
+            rustix::fs::fremovexattr(fd, name.as_slice())
+                .map_err(Error::step("remove an extended attribute"))?;
+        }
+    }
+    Ok(())
+}
+
+fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+    let size = match rustix::fs::flistxattr(fd, &mut [0_u8; 0][..]) {
+        Ok(0) | Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Ok(size) => size,
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut names = vec![0_u8; size];
+    let length = rustix::fs::flistxattr(fd, &mut names[..])?;
+    names.truncate(length);
+    Ok(names.split(|b| *b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// Gives the directory `to` the owner, mode, attributes and times of `from`.
+///
+/// # Errors
+/// [`Error::Step`] or [`Error::Refused`] naming the step.
+pub fn copy_directory_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let stat = rustix::fs::fstat(from).map_err(Error::step("stat"))?;
+    let mut xattrs = Vec::new();
+    for name in list_xattrs(from).map_err(Error::step("list extended attributes"))? {
+        if !may_set(&name, Ownership::Stored) {
+            continue;
+        }
+        let mut value = vec![0_u8; 64 << 10];
+        let length = rustix::fs::fgetxattr(from, name.as_slice(), &mut value[..])
+            .map_err(Error::step("read an extended attribute"))?;
+        value.truncate(length);
+        xattrs.push((name, value));
+    }
+    let metadata = Metadata {
+        mode: stat.st_mode & 0o7777,
+        uid: stat.st_uid,
+        gid: stat.st_gid,
+        mtime: mtime(&stat),
+        xattrs,
+    };
+    metadata.set(to, Ownership::Stored)
+}
+
+/// A file's modification time, in seconds from 1970 and nanoseconds.
+pub fn mtime(stat: &rustix::fs::Stat) -> (i64, u32) {
+    // The kernel's nanoseconds are below 10^9.
+    (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+}

@@ -1,0 +1,73 @@
+//! Layers: from the bytes of a layer to a directory tree. Every archive is hostile here: the tree
+//! is reached through directory descriptors alone, and nothing outside of it is ever touched.
+
+mod apply;
+mod decompress;
+mod directories;
+mod hashing;
+mod metadata;
+mod path;
+mod remove;
+pub mod tar;
+mod whiteout;
+
+use std::io::BufRead;
+use std::os::fd::BorrowedFd;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+
+pub use apply::{Form, LayerRecord, Ownership, Target};
+pub use decompress::Decoder;
+pub use metadata::copy_directory_metadata;
+pub use path::EntryPath;
+pub use remove::remove_tree;
+
+use apply::Applier;
+use hashing::Hashing;
+
+/// Unpacks a layer into the directory `target`, in one pass: decompress, hash, apply. On an error the
+/// directory holds a part of the layer and must be thrown away.
+///
+/// # Errors
+/// [`Error::Entry`] for an entry that is refused or can't be made, [`Error::WrongDigest`] if the
+/// uncompressed bytes are not `diff_id`'s, and those of decoder and archive.
+pub fn unpack<R: BufRead>(
+    source: R,
+    diff_id: &Digest,
+    target: BorrowedFd<'_>,
+    how: Target,
+) -> Result<LayerRecord> {
+    let mut reader = tar::Reader::new(Hashing::new(Decoder::new(source)?));
+    let mut applier = Applier::new(target, how)?;
+    while let Some(entry) = reader.next_entry()? {
+        applier.apply(&entry, &mut reader).map_err(|source| Error::Entry {
+            entry: entry.path.escape_ascii().to_string(),
+            source: Box::new(source),
+        })?;
+    }
+    check(reader.into_source(), diff_id)?;
+    applier.finish()
+}
+
+/// Decompresses and hashes a layer without unpacking it.
+///
+/// # Errors
+/// As [`unpack`], but for entries.
+pub fn verify<R: BufRead>(source: R, diff_id: &Digest) -> Result<()> {
+    check(Hashing::new(Decoder::new(source)?), diff_id)
+}
+
+/// Reads on to the end and compares the digest.
+fn check<R: std::io::Read>(hashing: Hashing<R>, diff_id: &Digest) -> Result<()> {
+    let found = hashing.finish().map_err(|error| match error.downcast::<Error>() {
+        Ok(own) => own,
+        Err(source) => Error::Step { action: "read the layer", source },
+    })?;
+    match found == *diff_id {
+        true => Ok(()),
+        false => {
+            Err(Error::WrongDigest { what: "uncompressed layer".into(), expected: *diff_id, found })
+        }
+    }
+}

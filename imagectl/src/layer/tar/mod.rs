@@ -1,0 +1,18 @@
+//! A strict streaming reader of tar archives: V7, ustar, star, GNU and PAX.
+//!
+//! Bytes in, entries out; no file system here. Where archive and PAX records contradict each other
+//! in a way that readers resolve differently, the archive is refused.
+
+mod header;
+mod number;
+mod pax;
+mod reader;
+mod sparse;
+
+pub use reader::{Entry, Kind, Reader};
+pub use sparse::Sparse;
+
+/// The block that everything in an archive is padded to, in bytes.
+const BLOCK: usize = 512;
+/// The largest PAX header, GNU long name or sparse map, in bytes; Go's limit.
+const EXTENSION_LIMIT: u64 = 1 << 20;

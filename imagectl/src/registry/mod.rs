@@ -1,0 +1,84 @@
+//! A registry client for pulling: manifests and blobs of one repository.
+
+mod auth_file;
+mod blob;
+mod challenge;
+mod credential;
+mod manifest;
+mod token;
+mod transport;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::reference::{DOCKER_HUB, Reference};
+
+pub use auth_file::find_credential;
+pub use blob::{PieceSender, Pieces, pieces};
+pub use credential::Credential;
+pub use manifest::Fetched;
+
+use transport::Transport;
+
+/// How to talk to a registry.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Check certificates, and never speak plain HTTP.
+    pub tls_verify: bool,
+    /// `user:password` from the command line, before all files.
+    pub credential: Option<Credential>,
+    /// The only auth file to look into.
+    pub authfile: Option<PathBuf>,
+    /// How often a request or a broken blob is tried again.
+    pub retries: u32,
+    /// The pause before the first retry; it doubles with each.
+    pub backoff: Duration,
+    /// How long a connection may give no byte.
+    pub stall: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            tls_verify: true,
+            credential: None,
+            authfile: None,
+            retries: 4,
+            backoff: Duration::from_millis(250),
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One repository of a registry.
+pub struct Registry {
+    transport: Transport,
+    repository: String,
+}
+
+impl Registry {
+    /// Prepares to talk to the registry of `reference`; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`crate::Error::Credentials`] for an auth file that can't be read, or
+    /// [`crate::Error::Client`].
+    pub fn new(reference: &Reference, config: &Config) -> Result<Self> {
+        let credential = match &config.credential {
+            Some(credential) => Some(credential.clone()),
+            None => find_credential(reference, config.authfile.as_deref())?,
+        };
+        // Docker Hub's API is not at the host of its names.
+        let host = match reference.registry.as_str() {
+            DOCKER_HUB => "registry-1.docker.io",
+            host => host,
+        };
+        let scope = format!("repository:{}:pull", reference.repository);
+        let transport = Transport::new(host, scope, credential, config)?;
+        Ok(Self { transport, repository: reference.repository.clone() })
+    }
+
+    fn path(&self, kind: &str, version: &str) -> String {
+        format!("/v2/{}/{kind}/{version}", self.repository)
+    }
+}

@@ -1,0 +1,294 @@
+//! Requests to one registry: scheme, authentication, redirects and retries.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use reqwest::{Client, Response, StatusCode, Url};
+
+use super::challenge::{self, Challenge};
+use super::{Config, Credential, token};
+use crate::error::{Error, Result};
+
+const REDIRECT_LIMIT: usize = 10;
+/// The longest pause that a registry may ask for.
+const PAUSE_LIMIT: Duration = Duration::from_secs(60);
+
+/// One request, to be sent as often as it takes.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// What is being fetched, for errors.
+    pub action: &'static str,
+    /// From `/v2/` on.
+    pub path: &'a str,
+    /// The media types to ask for, or empty.
+    pub accept: &'a str,
+    /// The first byte wanted; 0 for all.
+    pub from: u64,
+}
+
+/// A connection pool to one registry, and what it takes to be let in.
+pub struct Transport {
+    client: Client,
+    host: String,
+    /// The token scope to ask for if the registry names none.
+    scope: String,
+    credential: Option<Credential>,
+    tls_verify: bool,
+    retries: u32,
+    backoff: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Known once a request went through; only ever `http` without `tls_verify`.
+    scheme: Option<&'static str>,
+    /// The `Authorization` header that the registry took last.
+    authorization: Option<HeaderValue>,
+}
+
+impl Transport {
+    pub fn new(
+        host: &str,
+        scope: String,
+        credential: Option<Credential>,
+        config: &Config,
+    ) -> Result<Self> {
+        // A second call finds the provider installed, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::builder()
+            .user_agent(concat!("imagectl/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_danger_accept_invalid_certs(!config.tls_verify)
+            .connect_timeout(Duration::from_secs(15))
+            .read_timeout(config.stall)
+            .build()
+            .map_err(|source| Error::Client { source })?;
+        Ok(Self {
+            client,
+            host: host.to_owned(),
+            scope,
+            credential,
+            tls_verify: config.tls_verify,
+            retries: config.retries,
+            backoff: config.backoff,
+            state: Mutex::default(),
+        })
+    }
+
+    /// How often a broken transfer is tried again.
+    pub fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// The pause before retry number `attempt`, from 0.
+    pub fn pause(&self, attempt: u32) -> Duration {
+        self.backoff.saturating_mul(1 << attempt.min(10)).min(PAUSE_LIMIT)
+    }
+
+    /// Sends the request until it succeeds. Answers of 2xx only.
+    ///
+    /// # Errors
+    /// [`Error::Http`], [`Error::Status`] or [`Error::Protocol`], after the last retry.
+    pub async fn send(&self, request: &Request<'_>) -> Result<Response> {
+        let mut attempt = 0;
+        let mut authenticated = false;
+        loop {
+            let failure = match self.try_schemes(request).await {
+                Ok(response) if response.status().is_success() => return Ok(response),
+                Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !authenticated => {
+                    authenticated = true;
+                    self.authenticate(request, &response).await?;
+                    continue;
+                }
+                Ok(response) => {
+                    let again = is_temporary(response.status());
+                    let pause = retry_after(response.headers());
+                    (status_error(request.action, response).await, again, pause)
+                }
+                Err(error) => {
+                    let again =
+                        matches!(&error, Error::Http { source, .. } if !source.is_builder());
+                    (error, again, None)
+                }
+            };
+            let (error, again, pause) = failure;
+            if !again || attempt >= self.retries {
+                return Err(error);
+            }
+            tokio::time::sleep(pause.unwrap_or_else(|| self.pause(attempt))).await;
+            attempt += 1;
+        }
+    }
+
+    /// Sends by the known scheme; before one is known, HTTPS, and without `tls_verify` HTTP next.
+    async fn try_schemes(&self, request: &Request<'_>) -> Result<Response> {
+        let known = self.state(|state| state.scheme);
+        let schemes: &[&'static str] = match known {
+            Some("http") => &["http"],
+            _ if self.tls_verify || known.is_some() => &["https"],
+            _ => &["https", "http"],
+        };
+        let mut result = Err(Error::Interrupted);
+        for scheme in schemes {
+            result = self.follow(scheme, request).await;
+            if result.is_ok() {
+                self.state(|state| state.scheme = Some(scheme));
+                break;
+            }
+        }
+        result
+    }
+
+    /// Sends the request and follows redirects. The authorization goes to the registry itself and to
+    /// nobody else: not to another host, port or scheme that a redirect names.
+    async fn follow(&self, scheme: &str, request: &Request<'_>) -> Result<Response> {
+        let text = format!("{scheme}://{}{}", self.host, request.path);
+        let bad = |url: &str, reason: String| Error::Protocol { url: url.to_owned(), reason };
+        let first = Url::parse(&text).map_err(|error| bad(&text, error.to_string()))?;
+        let mut url = first.clone();
+        for _ in 0..=REDIRECT_LIMIT {
+            let mut builder = self.client.get(url.clone());
+            if !request.accept.is_empty() {
+                builder = builder.header(ACCEPT, request.accept);
+            }
+            if request.from > 0 {
+                builder = builder.header(RANGE, format!("bytes={}-", request.from));
+            }
+            if let Some(value) = self.state(|state| state.authorization.clone())
+                && url.origin() == first.origin()
+            {
+                builder = builder.header(AUTHORIZATION, value);
+            }
+            let response = builder.send().await.map_err(|source| Error::Http {
+                action: request.action,
+                url: shown(&url),
+                source: source.without_url(),
+            })?;
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            let next = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|location| url.join(location).ok())
+                .ok_or_else(|| bad(&shown(&url), "redirects to no URL".into()))?;
+            let downgrade = url.scheme() == "https" && next.scheme() != "https" && self.tls_verify;
+            if downgrade || !matches!(next.scheme(), "http" | "https") {
+                return Err(bad(&shown(&url), format!("redirects to {}:, refused", next.scheme())));
+            }
+            url = next;
+        }
+        Err(bad(&shown(&url), format!("more than {REDIRECT_LIMIT} redirects")))
+    }
+
+    /// Gets what the registry asks for in its 401, for the requests to come.
+    async fn authenticate(&self, request: &Request<'_>, response: &Response) -> Result<()> {
+        let challenges: Vec<Challenge> = response
+            .headers()
+            .get_all(WWW_AUTHENTICATE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(challenge::parse)
+            .collect();
+        let find = |scheme: &str| challenges.iter().find(|c| c.scheme == scheme);
+        let authorization = if let Some(challenge) = find("bearer") {
+            let wanted = token::Wanted {
+                realm: challenge.parameters.get("realm").map_or("", String::as_str),
+                service: challenge.parameters.get("service").map(String::as_str),
+                scope: challenge.parameters.get("scope").unwrap_or(&self.scope),
+                plain: response.url().scheme() == "http" || !self.tls_verify,
+            };
+            let token = token::fetch(&self.client, &wanted, self.credential.as_ref()).await?;
+            format!("Bearer {token}")
+        } else if let (Some(_), Some(basic)) =
+            (find("basic"), self.credential.as_ref().and_then(Credential::basic))
+        {
+            basic
+        } else {
+            return Err(Error::Status {
+                action: request.action,
+                url: shown(response.url()),
+                status: response.status(),
+                detail: match &self.credential {
+                    None => ": no credentials for it in any auth file".into(),
+                    Some(_) => ": it offers no way to show the credentials".into(),
+                },
+            });
+        };
+        let mut value = HeaderValue::from_str(&authorization).map_err(|_| Error::Protocol {
+            url: shown(response.url()),
+            reason: "the token is no header value".into(),
+        })?;
+        value.set_sensitive(true);
+        self.state(|state| state.authorization = Some(value));
+        Ok(())
+    }
+
+    fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
+        // Nothing panics while the lock is held, so a poisoned one is still right.
+        with(&mut self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+fn is_temporary(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// The pause that a registry asks for in seconds. A date is not worth parsing: back-off will do.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(PAUSE_LIMIT))
+}
+
+/// A URL without what may be secret in it.
+pub fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Only URLs that can't have a user refuse to lose one.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// The error of an answer that is no success, with the registry's own words.
+pub async fn status_error(action: &'static str, response: Response) -> Error {
+    let (url, status) = (shown(response.url()), response.status());
+    let body = read_limited(response, 4096).await.unwrap_or_default();
+    Error::Status { action, url, status, detail: words(&body) }
+}
+
+/// Reads no more than `limit` bytes of a body; what follows is dropped.
+async fn read_limited(mut response: Response, limit: usize) -> reqwest::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
+        if body.len() == limit {
+            break;
+        }
+    }
+    Ok(body)
+}
+
+/// `: code: message` of the first error in a registry's JSON answer, or nothing.
+fn words(body: &[u8]) -> String {
+    let value: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let first = &value["errors"][0];
+    let text = |key: &str| first[key].as_str().unwrap_or("").escape_debug().to_string();
+    let (code, message) = (text("code"), text("message"));
+    match (code.as_str(), message.as_str()) {
+        ("", "") => String::new(),
+        (code, "") => format!(": {code}"),
+        ("", message) => format!(": {message}"),
+        (code, message) => format!(": {code}: {message}"),
+    }
+}

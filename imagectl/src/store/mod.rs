@@ -1,0 +1,143 @@
+//! The store: an OCI image layout that skopeo and umoci read too, and beside it the unpacked layers.
+//!
+//! ```text
+//! oci-layout, index.json, blobs/sha256/<hex>   the layout; a blob is there when it is whole and right
+//! layers/<hex of the diff ID>/fs, layer.json   unpacked layers, likewise
+//! bundles/<hash of the path>                   which layers a bundle's rootfs stands on
+//! ingest/<session>/                            what running commands are still making
+//! index.lock, lock                             held for a change of the index; shared by users of
+//!                                              blobs and layers, exclusive for their removal
+//! ```
+
+mod blobs;
+mod bundles;
+mod index;
+mod layers;
+mod lock;
+mod session;
+mod stack;
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+pub use blobs::Receiving;
+pub(crate) use blobs::check;
+pub use index::{StoredImage, annotation};
+pub use layers::LayerDraft;
+pub use lock::Lock;
+pub use session::Session;
+pub use stack::Stack;
+
+const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// A store on disk.
+#[derive(Clone, Debug)]
+pub struct Store {
+    root: PathBuf,
+}
+
+impl Store {
+    /// Where the store is if nobody says: `/var/lib/imagectl` for root, else below `$XDG_DATA_HOME`.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if neither `XDG_DATA_HOME` nor `HOME` is set.
+    pub fn default_path() -> Result<PathBuf> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/imagectl"));
+        }
+        let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        absolute("XDG_DATA_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+            .map(|data| data.join("imagectl"))
+            .ok_or_else(|| Error::Argument {
+                option: "--store",
+                reason: "neither XDG_DATA_HOME nor HOME says where the store is".into(),
+            })
+    }
+
+    /// Opens the store, making it if it isn't there, and clears away what killed commands left.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Document`] if the directory is a layout of another version.
+    pub fn open(root: &Path) -> Result<Self> {
+        make_directory(root)?;
+        // A bundle's record and an overlay mount name the store's files: the path must hold anywhere.
+        let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
+        let store = Self { root };
+        for directory in ["blobs", "blobs/sha256", "layers", "bundles", "ingest"] {
+            make_directory(&store.root.join(directory))?;
+        }
+        let layout = store.root.join("oci-layout");
+        match fs::read_to_string(&layout) {
+            Ok(text) if text.contains("\"1.0.0\"") => {}
+            Ok(_) => {
+                return Err(Error::Document {
+                    what: layout.display().to_string(),
+                    reason: "not an OCI image layout of version 1.0.0".into(),
+                });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_atomically(&layout, LAYOUT.as_bytes())?;
+            }
+            Err(error) => return Err(Error::io("read", layout)(error)),
+        }
+        store.sweep_sessions()?;
+        Ok(store)
+    }
+
+    /// The store's directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Keeps blobs and layers from being removed while the lock lives. Waits for a removal to end.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn hold(&self) -> Result<Lock> {
+        Lock::shared(&self.root.join("lock"))
+    }
+}
+
+/// Makes a directory that only its owner may enter, for stores hold setuid files of strangers.
+fn make_directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(Error::io("make the directory", path))
+}
+
+/// Writes a small file so that it is there whole or not at all, even after a power cut.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = PathBuf::from(name);
+    let write = || -> io::Result<()> {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|source| {
+        // The error at hand says more than a second one about the leftover would.
+        let _ = fs::remove_file(&temporary);
+        Error::io("write", path)(source)
+    })?;
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Makes a rename in the directory last.
+pub(crate) fn sync_directory(path: &Path) -> Result<()> {
+    fs::File::open(path).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", path))
+}

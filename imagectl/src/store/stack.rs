@@ -1,0 +1,192 @@
+//! An image's unpacked layers as overlayfs stacks them, and what a plain stack gets wrong.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::Store;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::layer::{LayerRecord, copy_directory_metadata};
+
+/// The layers that count, the topmost first.
+pub struct Stack {
+    layers: Vec<Layer>,
+}
+
+struct Layer {
+    diff_id: Digest,
+    path: PathBuf,
+    tree: OwnedFd,
+    record: LayerRecord,
+}
+
+/// What one layer holds at a path.
+enum Held {
+    /// Nothing: ask the next layer below.
+    Nothing,
+    /// A directory that the layers below go on in.
+    Directory(OwnedFd),
+    /// A directory that hides the layers below.
+    OpaqueDirectory(OwnedFd),
+    /// A whiteout, or an opaque directory above it: the layers below are hidden.
+    Hidden,
+    /// Something that is no directory, there or on the way.
+    Other,
+}
+
+impl Store {
+    /// Opens the unpacked layers of an image, given the lowest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Json`]; a layer that is not unpacked is an [`Error::Document`].
+    pub fn stack(&self, diff_ids: &[Digest]) -> Result<Stack> {
+        let mut layers: Vec<Layer> = Vec::new();
+        for diff_id in diff_ids.iter().rev() {
+            // A layer that stands in an image twice counts where it stands higher: it hides itself.
+            if layers.iter().any(|layer| layer.diff_id == *diff_id) {
+                continue;
+            }
+            if !self.has_layer(diff_id) {
+                return Err(Error::Document {
+                    what: format!("layer {diff_id}"),
+                    reason: "is not unpacked; pull the image again as root, or use --copy".into(),
+                });
+            }
+            let path = self.layer_tree(diff_id);
+            let tree = File::open(&path).map_err(Error::io("open", &path))?.into();
+            let record = self.layer_record(diff_id)?;
+            let opaque = record.opaque;
+            layers.push(Layer { diff_id: *diff_id, path, tree, record });
+            if opaque {
+                break;
+            }
+        }
+        Ok(Stack { layers })
+    }
+}
+
+impl Stack {
+    /// The directories for overlayfs, the topmost first.
+    #[must_use]
+    pub fn lower_directories(&self) -> Vec<&PathBuf> {
+        self.layers.iter().map(|layer| &layer.path).collect()
+    }
+
+    /// Diff IDs of the layers that count.
+    #[must_use]
+    pub fn diff_ids(&self) -> Vec<Digest> {
+        self.layers.iter().map(|layer| layer.diff_id).collect()
+    }
+
+    /// Gives an empty upper directory the rootfs' own metadata: the topmost layer's that has any.
+    ///
+    /// # Errors
+    /// [`Error::Step`].
+    pub fn describe_root(&self, upper: impl AsFd) -> Result<()> {
+        match self.layers.iter().find(|layer| layer.record.root) {
+            Some(layer) => copy_directory_metadata(layer.tree.as_fd(), upper.as_fd()),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes through the directories that some layer only implied: overlayfs shows them with that
+    /// layer's made-up metadata, where the layers below may have the real one. With a mounted
+    /// `rootfs`, sets it there; without, only checks.
+    ///
+    /// # Errors
+    /// [`Error::Entry`] if such a directory lies over a symlink or file of a lower layer: then the
+    /// layer was made to write through it, and layers may not depend on each other's links.
+    pub fn resolve_implied(&self, rootfs: Option<&OwnedFd>) -> Result<()> {
+        for (at, layer) in self.layers.iter().enumerate() {
+            for path in &layer.record.implied {
+                self.resolve_directory(at, path, rootfs).map_err(|source| Error::Entry {
+                    entry: path.escape_ascii().to_string(),
+                    source: Box::new(source),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve_directory(&self, at: usize, path: &[u8], rootfs: Option<&OwnedFd>) -> Result<()> {
+        // Where a higher layer has the directory, the turn of that layer decides.
+        let covered = self.layers[..at]
+            .iter()
+            .any(|layer| !matches!(hold(&layer.tree, path), Ok(Held::Nothing)));
+        for layer in &self.layers[at..] {
+            let implied = layer.record.implied.iter().any(|implied| implied == path);
+            let held = hold(&layer.tree, path).map_err(Error::step("look into a layer"))?;
+            match held {
+                Held::Nothing => {}
+                Held::Directory(_) if implied => {}
+                Held::Directory(real) | Held::OpaqueDirectory(real) if !implied => {
+                    let (false, Some(rootfs)) = (covered, rootfs) else { return Ok(()) };
+                    let shown = open(rootfs, path, OFlags::RDONLY)
+                        .map_err(Error::step("open the directory"))?;
+                    return copy_directory_metadata(real.as_fd(), shown.as_fd());
+                }
+                Held::Directory(_) | Held::OpaqueDirectory(_) | Held::Hidden => return Ok(()),
+                Held::Other => {
+                    return Err(Error::refused(format!(
+                        "layer {} has no directory there, and layer {} would write through it",
+                        layer.diff_id.short(),
+                        self.layers[at].diff_id.short(),
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What `tree` holds at `path`, whose components are plain names.
+fn hold(tree: &OwnedFd, path: &[u8]) -> Result<Held, Errno> {
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
+    let mut hides = false;
+    for end in ends.chain([path.len()]) {
+        let fd = match open(tree, &path[..end], OFlags::RDONLY) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) if hides => return Ok(Held::Hidden),
+            Err(Errno::NOENT) => return Ok(Held::Nothing),
+            Err(Errno::NOTDIR | Errno::LOOP) => return kind(tree, &path[..end]),
+            Err(errno) => return Err(errno),
+        };
+        hides |= is_opaque(&fd)?;
+        if end == path.len() {
+            return Ok(if hides { Held::OpaqueDirectory(fd) } else { Held::Directory(fd) });
+        }
+    }
+    Ok(Held::Nothing)
+}
+
+fn kind(tree: &OwnedFd, path: &[u8]) -> Result<Held, Errno> {
+    let slash = path.iter().rposition(|b| *b == b'/');
+    let (directory, name) = match slash {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (&b"."[..], path),
+    };
+    let parent = open(tree, directory, OFlags::PATH)?;
+    let stat = rustix::fs::statat(&parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+    let whiteout =
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0;
+    Ok(if whiteout { Held::Hidden } else { Held::Other })
+}
+
+fn open(tree: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = flags | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat2(tree, path, flags, Mode::empty(), resolve)
+}
+
+fn is_opaque(directory: &OwnedFd) -> Result<bool, Errno> {
+    let mut value = [0_u8; 4];
+    match rustix::fs::fgetxattr(directory, "trusted.overlay.opaque", &mut value[..]) {
+        Ok(length) => Ok(&value[..length] == b"y"),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
