@@ -12,10 +12,12 @@ pub const ATTR_VERITY: u64 = libc::STATX_ATTR_VERITY as u64;
 
 /// statx(2): the `STATX_ATTR_*` bits of the file at `path`.
 pub fn attributes(path: &CStr) -> Result<u64> {
-    // SAFETY: the kernel fills the zeroed buffer; the string lives across the call.
+    // SAFETY: the kernel fills the zeroed buffer; the string lives across the call. The raw call,
+    // because the standard library knows statx by a weak symbol, and link-time optimisation makes
+    // ours one too: in a static program it is null.
     unsafe {
         let mut buf: libc::statx = std::mem::zeroed();
-        check(libc::statx(libc::AT_FDCWD, path.as_ptr(), 0, 0, &mut buf).into())?;
+        check(libc::syscall(libc::SYS_statx, libc::AT_FDCWD, path.as_ptr(), 0, 0, &mut buf))?;
         Ok(buf.stx_attributes)
     }
 }
