@@ -61,7 +61,8 @@ fn dockers_default_profile_denies_what_it_should() {
             None => assert!(after >= 0, "{words:?}: {before} before, {after} after"),
             Some(error) => {
                 assert_eq!(after, *error, "{words:?}");
-                let possible = words[0] == 600 || before != after;
+                // mount asks for privileges by itself, and no kernel has call 600.
+                let possible = [165, 600].contains(&words[0]) || before != after;
                 assert!(possible, "{words:?}: {before} without the filter, too");
             }
         }
@@ -72,11 +73,11 @@ fn dockers_default_profile_denies_what_it_should() {
 #[cfg(target_arch = "x86_64")]
 fn podmans_default_profile_denies_what_it_should() {
     let calls = [
-        ("syscall", vec![39]),                 // getpid
-        ("syscall", vec![248, 0, 0, 0, 0, 0]), // add_key: in no list
-        ("syscall", vec![321, 99, 0, 0]),      // bpf: EPERM without CAP_SYS_ADMIN
-        ("syscall", vec![41, 16, 3, 9]),       // socket(AF_NETLINK, NETLINK_AUDIT)
-        ("syscall", vec![41, 16, 3, 0]),       // socket(AF_NETLINK, NETLINK_ROUTE)
+        ("syscall", vec![39]),                  // getpid
+        ("syscall", vec![248, 0, 0, 0, 0, 0]),  // add_key: in no list
+        ("syscall", vec![312, 0, 0, 99, 0, 0]), // kcmp: EPERM without CAP_SYS_PTRACE
+        ("syscall", vec![41, 16, 3, 9]),        // socket(AF_NETLINK, NETLINK_AUDIT)
+        ("syscall", vec![41, 16, 3, 0]),        // socket(AF_NETLINK, NETLINK_ROUTE)
     ];
     let answers = under(&filter("containers-default.json"), &calls);
     let after = answers.iter().map(|(_, after)| *after).collect::<Vec<_>>();
