@@ -18,6 +18,10 @@ impl Cgroup {
     /// Changes the limits that `resources` sets, and leaves the others. Device rules, where it has
     /// some, replace all those in force; at no time is a device allowed that neither allows.
     ///
+    /// Values that share a file go together: v2's `cpu.max` holds quota and period, and a quota
+    /// alone takes the period back to the kernel's default; v2's swap limit takes a memory limit
+    /// beside it. So `resources` is best what was in force, with the changes made to it.
+    ///
     /// # Errors
     ///
     /// When a value is invalid nothing was written. When the kernel refuses one, those before it
@@ -34,7 +38,7 @@ impl Cgroup {
         self.check_memory(resources)?;
         self.write(&writes)?;
         match rules {
-            Some(rules) => self.change_devices(&rules),
+            Some(rules) => self.set_devices(&rules, false),
             None => Ok(()),
         }
     }
@@ -100,29 +104,20 @@ impl Cgroup {
         }
     }
 
-    /// Sets the device rules of a cgroup that was just made.
-    pub(crate) fn set_devices(&self, rules: &[Rule]) -> Result<()> {
-        let result = match self.devices_dir()? {
-            Some(Place::V1(dir)) => write_list(&dir, &List::fold(rules)?.writes()),
-            Some(Place::V2(dir)) => filter::attach(&dir, rules),
-            None => Err(no_devices()),
-        };
-        self.unless_rootless(result)
-    }
-
-    /// Sets the device rules of a cgroup that has some.
-    pub(crate) fn change_devices(&self, rules: &[Rule]) -> Result<()> {
-        let result = match self.devices_dir()? {
-            Some(Place::V1(dir)) => self.change_list(&dir, &List::fold(rules)?),
-            Some(Place::V2(dir)) => filter::replace(&dir, rules),
-            None => Err(no_devices()),
-        };
+    /// Sets the device rules: of a cgroup that was just made, or in the place of others.
+    pub(crate) fn set_devices(&self, rules: &[Rule], fresh: bool) -> Result<()> {
+        let result = self.devices_dir().and_then(|place| match (place, fresh) {
+            (Place::V1(dir), true) => write_list(&dir, &List::fold(rules)?.writes()),
+            (Place::V1(dir), false) => self.change_list(&dir, &List::fold(rules)?),
+            (Place::V2(dir), true) => filter::attach(&dir, rules),
+            (Place::V2(dir), false) => filter::replace(&dir, rules),
+        });
         self.unless_rootless(result)
     }
 
     fn change_list(&self, dir: &Dir, list: &List) -> Result<()> {
         let now = List::parse(&dir.read("devices.list")?)
-            .map_err(|line| Error::Membership { path: dir.path.join("devices.list"), line })?;
+            .map_err(|line| Error::Line { path: dir.path.join("devices.list"), line })?;
         let transition = list.transition(&now);
         // There is no way round a moment with other rules; the processes must not see it.
         let hold = transition.disruptive && !self.is_frozen()?;
@@ -133,27 +128,26 @@ impl Cgroup {
         if hold { result.and(self.thaw()) } else { result }
     }
 
-    fn devices_dir(&self) -> Result<Option<Place>> {
-        if self.mode != Mode::V2
-            && let Some(path) = self.path_of("devices")
-        {
-            return Ok(Some(Place::V1(Dir::open(&path)?)));
-        }
-        match self.unified() {
-            Some(hierarchy) => Ok(Some(Place::V2(Dir::open(&hierarchy.dir())?))),
-            None => Ok(None),
+    fn devices_dir(&self) -> Result<Place> {
+        let v1 = if self.mode == Mode::V2 { None } else { self.path_of("devices") };
+        match (v1, self.unified()) {
+            (Some(path), _) => Dir::open(&path).map(Place::V1),
+            (None, Some(hierarchy)) => Dir::open(&hierarchy.dir()).map(Place::V2),
+            (None, None) => Err(no_devices()),
         }
     }
 
-    /// Without privileges, device rules are really not expected to work.
+    /// Without privileges, device rules are really not expected to work; and there may be no
+    /// directory, see [`Cgroup::rootless`].
     fn unless_rootless(&self, result: Result<()>) -> Result<()> {
-        use Errno::{EACCES, EPERM, EROFS};
+        use Errno::{EACCES, ENOENT, EPERM, EROFS};
         match result {
             Err(
                 Error::LoadFilter { source, .. }
                 | Error::Filter { source, .. }
                 | Error::Write { source, .. },
             ) if self.rootless && matches!(source, EACCES | EPERM | EROFS) => Ok(()),
+            Err(Error::Open { source: ENOENT, .. }) if self.rootless && !self.explicit => Ok(()),
             result => result,
         }
     }

@@ -52,7 +52,7 @@ impl Cgroup {
             }
         }
         self.write(writes)?;
-        if fresh { self.set_devices(rules) } else { self.change_devices(rules) }
+        self.set_devices(rules, fresh)
     }
 
     /// Makes one directory, or takes the empty one that is there; says whether it is new.

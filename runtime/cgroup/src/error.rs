@@ -13,9 +13,9 @@ pub enum Error {
         /// Where one was looked for.
         path: PathBuf,
     },
-    /// A line of /proc/PID/cgroup is not `id:controllers:path`.
+    /// A line of one of the kernel's files is not of the form it has.
     #[error("{}: can't read the line {line:?}", path.display())]
-    Membership {
+    Line {
         /// The file.
         path: PathBuf,
         /// The line.

@@ -16,7 +16,7 @@ pub(crate) struct Membership {
 
 /// All hierarchies of a process, in the order of the file.
 pub(crate) fn of(file: &Path) -> Result<Vec<Membership>> {
-    parse(&read_path(file)?).map_err(|line| Error::Membership { path: file.into(), line })
+    parse(&read_path(file)?).map_err(|line| Error::Line { path: file.into(), line })
 }
 
 /// Parses the file; the error is the line that is not of its form.

@@ -11,12 +11,28 @@ use cgroup::{Cgroup, Mode};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 
-/// Set in the process that sees v2 alone.
+/// Set in a process that sees the host otherwise than it is.
 const VIEW: &str = "CGROUP_TEST_VIEW";
 
-/// Runs a test on the host as it is, and once more where it sees v2 alone.
+/// Runs a test on the host as it is, where it sees v1 alone, and where it sees v2 alone.
 pub fn everywhere(name: &str, test: fn()) {
-    if std::env::var_os(VIEW).is_none() && root(name) {
+    if !root(name) {
+        return;
+    }
+    test();
+    if std::env::var_os(VIEW).is_none() {
+        if detect() == Mode::Hybrid {
+            again(name, "unshare", &["-m"], "umount /sys/fs/cgroup/unified");
+        }
+        if detect() != Mode::V2 {
+            on_v2(name, test);
+        }
+    }
+}
+
+/// As [`everywhere`], but where there is a v2 hierarchy.
+pub fn with_unified(name: &str, test: fn()) {
+    if root(name) && detect() == Mode::Hybrid {
         test();
     }
     on_v2(name, test);
@@ -25,25 +41,46 @@ pub fn everywhere(name: &str, test: fn()) {
 /// Runs a test where it sees v2 alone: in a mount namespace of its own if the host is not so.
 pub fn on_v2(name: &str, test: fn()) {
     if !root(name) {
-        return;
+    } else if detect() == Mode::V2 {
+        test();
+    } else {
+        again(name, "unshare", &["-m"], "mount -t cgroup2 none /sys/fs/cgroup");
     }
-    if Mode::detect().unwrap() == Mode::V2 {
-        return test();
+}
+
+/// Runs a test as a user without privileges.
+pub fn as_nobody(name: &str, test: fn()) {
+    if std::env::var_os(VIEW).is_some() {
+        test();
+    } else if root(name) {
+        again(name, "setpriv", &["--reuid=65534", "--regid=65534", "--clear-groups"], "true");
     }
-    let script = "mount -t cgroup2 none /sys/fs/cgroup && exec \"$0\" --exact \"$1\" --nocapture";
-    let output = Command::new("unshare")
-        .args(["-m", "sh", "-c", script])
-        .arg(std::env::current_exe().unwrap())
+}
+
+/// Runs one test once more, by itself, in a process that `command` and `script` have prepared.
+fn again(name: &str, command: &str, options: &[&str], script: &str) {
+    // Where whoever the command makes of us can read it.
+    let copy = std::env::temp_dir().join(format!("cgroup-test-{}-{name}", std::process::id()));
+    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let output = Command::new(command)
+        .args(options)
+        .args(["sh", "-c", &format!("{script} && exec \"$0\" --exact \"$1\" --nocapture")])
+        .arg(&copy)
         .arg(name)
         .env(VIEW, "1")
         .output()
         .unwrap();
+    std::fs::remove_file(&copy).unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && text.contains("1 passed"),
-        "in the v2 view: {text}{}",
+        "after {command} {options:?} {script}: {text}{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+fn detect() -> Mode {
+    Mode::detect().unwrap()
 }
 
 /// Runs a test on a pure v2 host that has these controllers, as the VM is.

@@ -1,8 +1,9 @@
 //! A container's cgroups from their making to their end, on real hierarchies.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::ground::{Ground, Process, everywhere, resources, told};
+use crate::ground::{Ground, Process, as_nobody, everywhere, resources, told, with_unified};
 use cgroup::{Cgroup, Error, Mode};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{fstat, stat};
@@ -38,37 +39,18 @@ fn a_relative_path_counts_from_our_own_cgroup() {
         let mode = Mode::detect().unwrap();
         let name = format!("cgroup-test-{}-relative", std::process::id());
         let cgroup = Cgroup::locate(mode, None, &name).unwrap();
-        assert_eq!(
-            cgroup,
-            Cgroup::locate(mode, Some(name.as_ref()), "x")
-                .map(|mut one| {
-                    // All but the fact that it was asked for.
-                    one = serde_json::from_str(
-                        &serde_json::to_string(&one)
-                            .unwrap()
-                            .replace("\"explicit\":true", "\"explicit\":false"),
-                    )
-                    .unwrap();
-                    one
-                })
-                .unwrap()
-        );
+        let same = Cgroup::locate(mode, Some(name.as_ref()), "x").unwrap();
+        assert_eq!(cgroup.hierarchies(), same.hierarchies());
         let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
         for hierarchy in cgroup.hierarchies() {
-            let parent = hierarchy.path().parent().unwrap().to_str().unwrap();
-            let wanted = format!(":{}:", hierarchy.mount_data());
-            let line = own.lines().find(|line| line.contains(&wanted)).unwrap();
-            let own = line.rsplit(':').next().unwrap();
-            // Our own is the root on this hierarchy, or on v2 its parent counts.
-            if mode == Mode::V2 {
-                assert_eq!(
-                    parent,
-                    std::path::Path::new(own).parent().map_or("/", |p| p.to_str().unwrap())
-                );
-            } else {
-                assert_eq!(parent, own);
-            }
+            let field = format!(":{}:", hierarchy.mount_data());
+            let line = own.lines().find(|line| line.contains(&field)).unwrap();
+            let own = Path::new(line.rsplit(':').next().unwrap());
+            let base = if mode == Mode::V2 { own.parent().unwrap_or(own) } else { own };
+            assert_eq!(hierarchy.path(), base.join(&name));
         }
+        let saved = serde_json::to_string(&cgroup).unwrap();
+        assert_eq!(serde_json::from_str::<Cgroup>(&saved).unwrap(), cgroup);
         cgroup.create(None).unwrap();
         cgroup.remove().unwrap();
     });
@@ -225,7 +207,7 @@ fn does_not_wait_for_ever() {
 
 #[test]
 fn the_unified_directory_is_the_one_to_be_born_in() {
-    everywhere("life::the_unified_directory_is_the_one_to_be_born_in", || {
+    with_unified("life::the_unified_directory_is_the_one_to_be_born_in", || {
         let ground = Ground::made("born", "{}");
         let expected = stat(&ground.cgroup.path_of("").unwrap()).unwrap();
         let found = fstat(ground.cgroup.unified_dir().unwrap().unwrap()).unwrap();
@@ -239,5 +221,31 @@ fn the_unified_directory_is_the_one_to_be_born_in() {
         let found =
             fstat(ground.cgroup.unified_dir_beside(process.pid()).unwrap().unwrap()).unwrap();
         assert_eq!(found.st_ino, stat(&sub).unwrap().st_ino);
+    });
+}
+
+#[test]
+fn without_privileges_it_does_without() {
+    as_nobody("life::without_privileges_it_does_without", || {
+        let mode = Mode::detect().unwrap();
+        let place = |path: Option<&str>| {
+            Cgroup::locate(mode, path.map(AsRef::as_ref), "cgroup-test-rootless").unwrap()
+        };
+        let cgroup = place(None).rootless(true);
+        cgroup.create(None).unwrap();
+        cgroup.create(Some(&resources(r#"{"devices":[{"allow":false,"access":"rwm"}]}"#))).unwrap();
+        assert!(cgroup.hierarchies().iter().all(|one| !one.dir().exists()));
+        assert!(cgroup.unified_dir().unwrap().is_none());
+        cgroup.join_all(nix::unistd::getpid()).unwrap();
+        assert_eq!(cgroup.pids().unwrap(), [0; 0]);
+        cgroup.remove().unwrap();
+        // What was asked for is not left out.
+        for error in [
+            cgroup.create(Some(&resources(r#"{"pids":{"limit":5}}"#))).unwrap_err(),
+            place(Some("/cgroup-test-rootless")).rootless(true).create(None).unwrap_err(),
+            place(None).create(None).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Create { .. } | Error::Open { .. }), "{error}");
+        }
     });
 }
