@@ -7,6 +7,7 @@ use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error};
+use crate::json_path;
 
 /// A loaded bundle.
 #[derive(Debug, Clone)]
@@ -44,30 +45,18 @@ impl Bundle {
 
 fn load_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = fs::read(path).context(|| format!("read {}", path.display()))?;
-    serde_json::from_slice(&text).map_err(|_| explain::<T>(path, &text))
+    serde_json::from_slice(&text).map_err(|error| explain(path, &text, &error))
 }
 
-/// Parses again, slower, to find the field that did not parse.
-fn explain<T: DeserializeOwned>(path: &Path, text: &[u8]) -> Error {
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let (field, error) = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
-        Err(error) => {
-            let field = error.path().to_string();
-            let unknown = field.split('.').any(|part| part.is_empty() || part == "?");
-            (if unknown { String::new() } else { field + ": " }, error.into_inner())
-        }
-        // The value is whole: what follows it is not.
-        Ok(_) => match reader.end() {
-            Err(error) => (String::new(), error),
-            Ok(()) => {
-                return Error::system(
-                    format!("parse {}", path.display()),
-                    nix::errno::Errno::EINVAL,
-                );
-            }
-        },
-    };
+/// Says which field did not parse.
+fn explain(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
     let (line, column) = (error.line(), error.column());
+    // The column is that of the value's last byte, or the one after it.
+    let offset = json_path::offset(text, line, column).saturating_sub(1);
+    let mut field = json_path::at(text, offset);
+    if !field.is_empty() {
+        field.push_str(": ");
+    }
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default().to_owned();
     Error::Parse { path: path.to_owned(), line, column, field, message }
@@ -89,7 +78,8 @@ mod tests {
             ("{\"ociVersion\": \"1.0\",\n", 2, ""),
             ("{\"ociVersion\": \"1.0\"}\nx", 2, ""),
         ] {
-            match explain::<Spec>(Path::new("c"), text.as_bytes()) {
+            let error = serde_json::from_slice::<Spec>(text.as_bytes()).unwrap_err();
+            match explain(Path::new("c"), text.as_bytes(), &error) {
                 Error::Parse { line: l, field: f, .. } => {
                     assert_eq!((l, f.as_str()), (line, field), "{text}")
                 }

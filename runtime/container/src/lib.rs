@@ -17,6 +17,7 @@ pub mod foreground;
 pub mod guard;
 mod hooks;
 mod init;
+mod json_path;
 mod plan;
 mod process;
 mod spawn;
