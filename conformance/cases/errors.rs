@@ -100,10 +100,10 @@ fn config_missing(env: &mut Env) -> Outcome {
 fn config_broken(env: &mut Env) -> Outcome {
     let bundle = env.bundle()?;
     for (text, place) in [
-        ("{\n  \"ociVersion\": \"1.0.2\",\n  \"process\": }", "line 3 column 14"),
-        ("", "line 1 column 0"),
-        ("{\"ociVersion\": \"1.0.2\"", "line 1 column 22"),
-        ("{}\ntrailing", "line 2 column 1"),
+        ("{\n  \"ociVersion\": \"1.0.2\",\n  \"process\": }", "config.json:3:14"),
+        ("", "config.json:1:0"),
+        ("{\"ociVersion\": \"1.0.2\"", "config.json:1:22"),
+        ("{}\ntrailing", "config.json:2:1"),
     ] {
         fs::write(bundle.dir.join("config.json"), text)?;
         refuses_saved(env, &bundle, &["config.json", place])?;
@@ -117,7 +117,7 @@ fn config_type(env: &mut Env) -> Outcome {
     bundle.save()?;
     let text = fs::read_to_string(bundle.dir.join("config.json"))?;
     let line = text.lines().position(|l| l.contains("not a list")).unwrap_or_default() + 1;
-    refuses_saved(env, &bundle, &["config.json", &format!("line {line} ")])
+    refuses_saved(env, &bundle, &["config.json", &format!("config.json:{line}:")])
 }
 
 fn config_required(env: &mut Env) -> Outcome {

@@ -193,7 +193,7 @@ fn process_file_broken(env: &mut Env) -> Outcome {
     fs::write(&file, "{\n \"args\": }")?;
     let name = file.to_string_lossy().into_owned();
     let output = env.runtime(&["exec", "--process", &name, &id]).exits(255)?;
-    ensure!(output.stderr.contains("line 2 column 10"), "{output}");
+    ensure!(output.stderr.contains("process.json:2:10"), "{output}");
     let output = env.runtime(&["exec", "--process", "/no/such/file", &id]).exits(255)?;
     ensure!(output.stderr.contains("/no/such/file"), "{output}");
     Ok(())

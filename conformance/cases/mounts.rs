@@ -173,7 +173,8 @@ fn old_root_gone(env: &mut Env) -> Outcome {
         let report: Value = serde_json::from_str(&output.stdout)?;
         if flags.is_empty() {
             let rows = list(&report, "mounts")?;
-            let outside = rows.iter().find(|m| m["target"].to_string().contains(&env.mark));
+            let outside =
+                rows.iter().find(|m| m["target"].to_string().contains(&*env.dir.to_string_lossy()));
             ensure!(outside.is_none(), "a host path is a target: {outside:?}");
             let roots = rows.iter().filter(|m| m["target"] == "/").count();
             ensure_eq!(roots, 1, "mounts at /");

@@ -50,7 +50,8 @@ impl<'a> Env<'a> {
     /// Make the directory, below `parent`.
     pub fn new(shared: &'a Shared, parent: &Path, number: usize) -> Result<Self, Failure> {
         let mark = format!("cf{}n{number}", leaks::nonce());
-        let dir = parent.join(&mark);
+        // Short: podman takes no runroot of more than 50 characters.
+        let dir = parent.join(format!("n{number}"));
         fs::create_dir_all(dir.join("state"))?;
         Ok(Self { shared, dir, mark, containers: RefCell::default(), bundles: RefCell::default() })
     }

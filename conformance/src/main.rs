@@ -63,7 +63,7 @@ fn try_main() -> Result<ExitCode, Failure> {
     if options.view == View::V2 {
         mount_v2()?;
     }
-    let parent = std::env::temp_dir().join(format!("conformance-{}", leaks::nonce()));
+    let parent = std::env::temp_dir().join(format!("cf{}", leaks::nonce()));
     std::fs::create_dir_all(&parent)?;
     let shared = share(&options, &parent)?;
     let tally = runner::run(&shared, &chosen, &parent, &mut out)?;
