@@ -8,7 +8,7 @@ use nix::sys::stat;
 use nix::unistd::mkdir;
 use oci_spec::runtime::LinuxResources;
 
-use crate::dir::{Dir, read_path, rmdir};
+use crate::dir::{Dir, read_path};
 use crate::hierarchy::Hierarchy;
 use crate::plan::{Write, v1, v2};
 use crate::{Cgroup, Error, Mode, Result, devices};
@@ -112,7 +112,7 @@ impl Made {
     fn remove(&self) {
         for path in self.0.iter().rev() {
             // The failure that led here is the one to report, and this one leaves an empty cgroup.
-            let _ = rmdir(path);
+            let _ = std::fs::remove_dir(path);
         }
     }
 }

@@ -1,13 +1,16 @@
 //! A cgroup's directory, held open: its files are read and written below the descriptor.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
+use nix::fcntl::{AT_FDCWD, OFlag, open, openat};
 use nix::sys::stat::Mode;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::{Error, Result};
 
@@ -21,20 +24,36 @@ pub(crate) struct Dir {
 impl Dir {
     /// Opens it without a right to list it: that takes [`Dir::children`].
     pub fn open(path: &Path) -> Result<Dir> {
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match open(path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Dir { fd, path: path.into() }),
-            Err(source) => Err(Error::Open { path: path.into(), source }),
-        }
+        Dir::open_at(AT_FDCWD, path.as_os_str(), path.into())
     }
 
     /// As [`Dir::open`], but a directory that is not there is none.
     pub fn open_if_there(path: &Path) -> Result<Option<Dir>> {
-        match Dir::open(path) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(Error::Open { source: Errno::ENOENT | Errno::ENODEV, .. }) => Ok(None),
-            Err(error) => Err(error),
+        if_there(Dir::open(path))
+    }
+
+    /// A directory in it, if there is such.
+    pub fn child(&self, name: &OsStr) -> Result<Option<Dir>> {
+        if_there(Dir::open_at(self.fd.as_fd(), name, self.path.join(name)))
+    }
+
+    /// The directory it is in.
+    pub fn parent(&self) -> Result<Dir> {
+        let path = self.path.parent().unwrap_or(&self.path);
+        Dir::open_at(self.fd.as_fd(), OsStr::new(".."), path.into())
+    }
+
+    fn open_at(at: BorrowedFd<'_>, name: &OsStr, path: PathBuf) -> Result<Dir> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match openat(at, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Dir { fd, path }),
+            Err(source) => Err(Error::Open { path, source }),
         }
+    }
+
+    /// Removes a directory in it.
+    pub fn remove(&self, name: &OsStr) -> std::result::Result<(), Errno> {
+        unlinkat(&self.fd, name, UnlinkatFlags::RemoveDir)
     }
 
     /// Opens one of its files. `name` must be one path component: callers check what users give.
@@ -69,7 +88,7 @@ impl Dir {
     }
 
     /// The names of the sub-cgroups.
-    pub fn children(&self) -> Result<Vec<String>> {
+    pub fn children(&self) -> Result<Vec<OsString>> {
         let failed = |source| Error::Read { path: self.path.clone(), source };
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut listing =
@@ -77,12 +96,21 @@ impl Dir {
         let mut names = Vec::new();
         for entry in listing.iter() {
             let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy();
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if entry.file_type() == Some(nix::dir::Type::Directory) && name != "." && name != ".." {
-                names.push(name.into_owned());
+                names.push(name.to_owned());
             }
         }
         Ok(names)
+    }
+}
+
+/// Takes a directory that is not there, or not any more, for none.
+fn if_there(result: Result<Dir>) -> Result<Option<Dir>> {
+    match result {
+        Ok(dir) => Ok(Some(dir)),
+        Err(Error::Open { source: Errno::ENOENT | Errno::ENODEV, .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -93,11 +121,6 @@ pub(crate) fn read_path(path: &Path) -> Result<String> {
         Ok(text) => Ok(text),
         Err(source) => Err(Error::Read { path: path.into(), source }),
     }
-}
-
-/// Removes a cgroup: its files go with it.
-pub(crate) fn rmdir(path: &Path) -> std::result::Result<(), Errno> {
-    std::fs::remove_dir(path).map_err(|error| errno(&error))
 }
 
 /// Writes a value with one call.

@@ -1,7 +1,7 @@
 //! Control groups v1 (pure and hybrid) and v2 behind one type, [`Cgroup`].
 //!
-//! `linux.resources` is turned into a plain list of writes first ([`plan`]), which needs no kernel;
-//! an executor then makes them. The device rules are a list of their own ([`devices`]): written to
+//! `linux.resources` is turned into a plain list of writes first (`plan`), which needs no kernel;
+//! an executor then makes them. The device rules are a list of their own (`devices`): written to
 //! the v1 controller, or assembled into an eBPF program on v2.
 
 #![forbid(unsafe_code)]
@@ -22,6 +22,7 @@ mod owner;
 mod pids;
 mod plan;
 mod remove;
+mod tree;
 
 use std::path::PathBuf;
 

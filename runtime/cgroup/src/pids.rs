@@ -5,6 +5,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use crate::dir::Dir;
+use crate::tree::walk;
 use crate::{Cgroup, Error, Result};
 
 impl Cgroup {
@@ -24,33 +25,34 @@ impl Cgroup {
 
 /// The processes of a cgroup and of those below it.
 pub(crate) fn below(path: &Path) -> Result<Vec<i32>> {
+    match Dir::open_if_there(path)? {
+        Some(dir) => of_tree(dir),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// As [`below`], of an open directory.
+pub(crate) fn of_tree(top: Dir) -> Result<Vec<i32>> {
     let mut pids = Vec::new();
-    collect(path, &mut pids)?;
+    walk(top, |dir| own(dir, &mut pids), |_, _| Ok(()))?;
     // A process that moves meanwhile may be listed twice.
     pids.sort_unstable();
     pids.dedup();
     Ok(pids)
 }
 
-fn collect(path: &Path, pids: &mut Vec<i32>) -> Result<()> {
-    // Any of these directories may be removed at any time; then it has no processes.
-    let Some(dir) = Dir::open_if_there(path)? else { return Ok(()) };
-    match dir.try_read("cgroup.procs") {
-        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+/// Adds the processes of one cgroup.
+fn own(dir: &Dir, pids: &mut Vec<i32>) -> Result<()> {
+    let text = match dir.try_read("cgroup.procs") {
         // A threaded cgroup's processes are listed in the domain it belongs to, threads here.
-        Err(Errno::EOPNOTSUPP) => {
-            let text = dir.read("cgroup.threads")?;
-            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-        }
-        Err(Errno::ENOENT | Errno::ENODEV) => return Ok(()),
-        Err(source) => return Err(Error::Read { path: path.join("cgroup.procs"), source }),
-    }
-    let children = match dir.children() {
-        Err(Error::Read { source: Errno::ENOENT | Errno::ENODEV, .. }) => return Ok(()),
-        children => children?,
+        Err(Errno::EOPNOTSUPP) => dir.try_read("cgroup.threads"),
+        result => result,
     };
-    for child in children {
-        collect(&path.join(child), pids)?;
+    match text {
+        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
+        // It was removed, which takes that it has no processes.
+        Err(Errno::ENOENT | Errno::ENODEV) => {}
+        Err(source) => return Err(Error::Read { path: dir.path.join("cgroup.procs"), source }),
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! Removes a container's cgroups.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::dir::{Dir, rmdir};
+use crate::dir::Dir;
 use crate::freeze::wait_for_event;
+use crate::tree::walk;
 use crate::{Cgroup, Error, Result};
 
 /// How long processes that were killed may take to leave.
@@ -35,33 +37,33 @@ impl Cgroup {
 
 /// Removes a cgroup and all below it, the lowest first.
 fn remove_tree(path: &Path, unified: bool, deadline: Instant) -> Result<()> {
-    if try_remove(path)? {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::Remove { path: path.into(), source: Errno::EINVAL });
+    };
+    let Some(parent) = Dir::open_if_there(parent)? else { return Ok(()) };
+    if try_remove(&parent, name)? {
         return Ok(());
     }
-    let children = match Dir::open_if_there(path)? {
-        Some(dir) => dir.children(),
-        None => return Ok(()),
-    };
-    match children {
-        Ok(children) => {
-            for child in children {
-                remove_tree(&path.join(child), unified, deadline)?;
-            }
-        }
-        Err(Error::Read { source: Errno::ENOENT | Errno::ENODEV, .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    }
+    let Some(top) = parent.child(name)? else { return Ok(()) };
+    walk(top, |_| Ok(()), |parent, name| remove_one(parent, name, unified, deadline))?;
+    remove_one(&parent, name, unified, deadline)
+}
+
+/// Removes a cgroup that has none below it, as soon as it is empty.
+fn remove_one(parent: &Dir, name: &OsStr, unified: bool, deadline: Instant) -> Result<()> {
     let mut pause = PAUSE.0;
-    while !try_remove(path)? {
+    while !try_remove(parent, name)? {
+        let Some(dir) = parent.child(name)? else { return Ok(()) };
+        let path = dir.path.clone();
+        if unified {
+            wait_for_event(&dir, "populated 0", deadline)?;
+        }
         let now = Instant::now();
         if now >= deadline {
-            return Err(match crate::pids::below(path)?.len() {
-                0 => Error::Remove { path: path.into(), source: Errno::EBUSY },
-                count => Error::NotEmpty { path: path.into(), count },
+            return Err(match crate::pids::of_tree(dir)?.len() {
+                0 => Error::Remove { path, source: Errno::EBUSY },
+                count => Error::NotEmpty { path, count },
             });
-        }
-        if unified {
-            wait_empty(path, deadline)?;
         }
         // On v2 this is for the moment between the last process's exit and the directory's release.
         std::thread::sleep(pause.min(deadline - now));
@@ -71,21 +73,12 @@ fn remove_tree(path: &Path, unified: bool, deadline: Instant) -> Result<()> {
 }
 
 /// Removes a directory; says whether it is gone.
-fn try_remove(path: &Path) -> Result<bool> {
-    match rmdir(path) {
+fn try_remove(parent: &Dir, name: &OsStr) -> Result<bool> {
+    match parent.remove(name) {
         Ok(()) | Err(Errno::ENOENT) => Ok(true),
-        Err(Errno::EBUSY | Errno::ENOTEMPTY) => Ok(false),
-        Err(Errno::EINTR) => Ok(false),
+        Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::EINTR) => Ok(false),
         // A read-only mount says so before it looks whether there is anything.
-        Err(Errno::EROFS) if !path.exists() => Ok(true),
-        Err(source) => Err(Error::Remove { path: path.into(), source }),
-    }
-}
-
-/// Waits until a v2 cgroup has no processes.
-fn wait_empty(path: &Path, deadline: Instant) -> Result<()> {
-    match Dir::open_if_there(path)? {
-        Some(dir) => wait_for_event(&dir, "populated 0", deadline).map(drop),
-        None => Ok(()),
+        Err(Errno::EROFS) if parent.child(name)?.is_none() => Ok(true),
+        Err(source) => Err(Error::Remove { path: parent.path.join(name), source }),
     }
 }

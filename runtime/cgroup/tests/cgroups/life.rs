@@ -1,12 +1,17 @@
 //! A container's cgroups from their making to their end, on real hierarchies.
 
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::ground::{Ground, Process, as_nobody, everywhere, resources, told, with_unified};
 use cgroup::{Cgroup, Error, Mode};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::{fstat, stat};
+use nix::sys::stat::{Mode as StatMode, fstat, mkdirat, stat};
 
 #[test]
 fn makes_joins_and_removes() {
@@ -184,6 +189,38 @@ fn removes_sub_cgroups_and_waits_for_those_that_leave() {
         ground.cgroup.remove().unwrap();
         assert!(start.elapsed() >= Duration::from_millis(250));
         killer.join().unwrap();
+        assert!(ground.cgroup.hierarchies().iter().all(|one| !one.dir().exists()));
+    });
+}
+
+/// A container that owns its cgroup may hide what it makes there behind names and depth.
+#[test]
+fn finds_what_no_path_leads_to() {
+    everywhere("life::finds_what_no_path_leads_to", || {
+        let ground = Ground::made("deep", "{}");
+        let mut process = Process::start(&["sleep", "600"]);
+        for hierarchy in ground.cgroup.hierarchies() {
+            let open = |at: BorrowedFd<'_>, name: &OsStr| {
+                openat(at, name, OFlag::O_PATH | OFlag::O_DIRECTORY, StatMode::empty()).unwrap()
+            };
+            let mut dir = open(AT_FDCWD, hierarchy.dir().as_os_str());
+            let mut name = [b'\xff'; 200];
+            for level in 0..40 {
+                name[0] = b'a' + level;
+                let name = OsStr::from_bytes(&name);
+                mkdirat(&dir, name, StatMode::S_IRWXU).unwrap();
+                dir = open(dir.as_fd(), name);
+            }
+            if hierarchy.has("cpuset") {
+                continue;
+            }
+            let procs = openat(&dir, "cgroup.procs", OFlag::O_WRONLY, StatMode::empty()).unwrap();
+            std::fs::File::from(procs).write_all(process.pid().to_string().as_bytes()).unwrap();
+        }
+        assert_eq!(ground.cgroup.pids().unwrap(), [process.pid().as_raw()]);
+        ground.cgroup.kill_all(9).unwrap();
+        assert_eq!(process.killed_by(), Some(9));
+        ground.cgroup.remove().unwrap();
         assert!(ground.cgroup.hierarchies().iter().all(|one| !one.dir().exists()));
     });
 }
