@@ -69,6 +69,9 @@ pub enum Error {
     /// A capability that does not exist.
     #[error("unknown capability \"{name}\"")]
     UnknownCapability { name: String },
+    /// A descriptor to preserve was not passed in.
+    #[error("preserved-fd {fd} (of {count}) is not open")]
+    PreservedFd { fd: u32, count: u32 },
     /// `spec` found a config.json.
     #[error("File config.json exists. Remove it first")]
     SpecExists,

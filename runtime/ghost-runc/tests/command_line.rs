@@ -245,6 +245,16 @@ fn a_bad_bundle_is_named() {
 }
 
 #[test]
+fn descriptors_to_preserve_must_have_been_passed() {
+    let scratch = Scratch::new("preserve");
+    scratch.run(&["spec"]).output();
+    // The log file takes the number, but is not the caller's to pass on.
+    let ran = scratch.run(&["--log", "log", "run", "--preserve-fds", "1", "x"]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.stderr, "ghost-runc run failed: preserved-fd 3 (of 1) is not open\n");
+}
+
+#[test]
 fn console_sockets_and_terminals_must_fit() {
     let scratch = Scratch::new("console");
     scratch.run(&["spec"]).output();

@@ -63,7 +63,7 @@ fn exec(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let options = ExecOptions {
         process,
         console_socket,
-        preserve_fds: launch::preserved(arguments, listen),
+        preserve_fds: launch::preserved(arguments, listen)?,
         ignore_paused: arguments.get_flag("ignore-paused"),
     };
     let pid_file = launch::path(arguments, "pid-file")?;
