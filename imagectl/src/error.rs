@@ -148,7 +148,7 @@ pub enum Error {
     Layer {
         /// The image's full name.
         image: String,
-        /// The layer's blob digest.
+        /// The layer's blob digest, or its diff ID where only the unpacked layer is at hand.
         layer: Digest,
         /// What failed.
         #[source]

@@ -124,7 +124,7 @@ impl Bundle<'_> {
                 reason: "is needed: only root can mount an overlay".into(),
             });
         }
-        let stack = self.store.stack(&self.config.rootfs.diff_ids)?;
+        let stack = self.store.stack(self.image.name(), &self.config.rootfs.diff_ids)?;
         self.store.use_layers(self.path, &stack.diff_ids())?;
         overlay::mount(self.path, &stack)
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags};
+use rustix::io::Errno;
 
 use super::apply::Ownership;
 use super::tar::Entry;
@@ -112,7 +113,7 @@ fn may_set(name: &[u8], ownership: Ownership) -> bool {
     !overlay && !NEVER.contains(&name) && (ownership == Ownership::Stored || !root_only)
 }
 
-fn xattr_error(name: &[u8], errno: rustix::io::Errno) -> Error {
+fn xattr_error(name: &[u8], errno: Errno) -> Error {
     let what = format!("set the extended attribute {}: {errno}", name.escape_ascii());
     Error::refused(what)
 }
@@ -130,13 +131,15 @@ pub fn clear_xattrs(fd: BorrowedFd<'_>, keep: &[(Vec<u8>, Vec<u8>)]) -> Result<(
 }
 
 fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
-    let size = match rustix::fs::flistxattr(fd, &mut [0_u8; 0][..]) {
-        Ok(0) | Err(rustix::io::Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Ok(size) => size,
-        Err(errno) => return Err(errno.into()),
+    let mut names = vec![0_u8; 512];
+    let length = loop {
+        match rustix::fs::flistxattr(fd, &mut names[..]) {
+            Ok(length) => break length,
+            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            Err(Errno::RANGE) => names.resize(names.len() * 4, 0),
+            Err(errno) => return Err(errno.into()),
+        }
     };
-    let mut names = vec![0_u8; size];
-    let length = rustix::fs::flistxattr(fd, &mut names[..])?;
     names.truncate(length);
     Ok(names.split(|b| *b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
 }

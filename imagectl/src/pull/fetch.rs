@@ -72,10 +72,16 @@ fn receive(job: &Job, source: impl BufRead) -> Result<()> {
             commit()
         }
         // Bytes that are not the right ones explain any error of decoder or archive.
-        Err(error @ (Error::Step { .. } | Error::Tar { .. } | Error::WrongDigest { .. })) => {
-            Err(blob.verify().err().unwrap_or(error))
-        }
+        Err(error) if may_come_of_wrong_bytes(&error) => Err(blob.verify().err().unwrap_or(error)),
         Err(error) => Err(error),
+    }
+}
+
+fn may_come_of_wrong_bytes(error: &Error) -> bool {
+    match error {
+        Error::Entry { source, .. } => may_come_of_wrong_bytes(source),
+        Error::Step { .. } | Error::Tar { .. } | Error::WrongDigest { .. } => true,
+        _ => false,
     }
 }
 

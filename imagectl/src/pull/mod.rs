@@ -134,6 +134,10 @@ async fn run(
             Err(_) => return Err(Error::Interrupted),
         }
     }
+    if request.unpack {
+        // Each layer is harmless alone; that one would write through another's link shows only now.
+        store.stack(&name, &config.rootfs.diff_ids)?.resolve_implied(None)?;
+    }
     store.write_document(&manifest.config.digest, &config_bytes)?;
     store.write_document(&descriptor.digest, &bytes)?;
     let digest = descriptor.digest;

@@ -14,6 +14,7 @@ use crate::layer::{LayerRecord, copy_directory_metadata};
 
 /// The layers that count, the topmost first.
 pub struct Stack {
+    image: String,
     layers: Vec<Layer>,
 }
 
@@ -39,11 +40,11 @@ enum Held {
 }
 
 impl Store {
-    /// Opens the unpacked layers of an image, given the lowest first.
+    /// Opens the unpacked layers of `image`, given the lowest first.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Json`]; a layer that is not unpacked is an [`Error::Document`].
-    pub fn stack(&self, diff_ids: &[Digest]) -> Result<Stack> {
+    pub fn stack(&self, image: &str, diff_ids: &[Digest]) -> Result<Stack> {
         let mut layers: Vec<Layer> = Vec::new();
         for diff_id in diff_ids.iter().rev() {
             // A layer that stands in an image twice counts where it stands higher: it hides itself.
@@ -65,7 +66,7 @@ impl Store {
                 break;
             }
         }
-        Ok(Stack { layers })
+        Ok(Stack { image: image.to_owned(), layers })
     }
 }
 
@@ -98,14 +99,15 @@ impl Stack {
     /// `rootfs`, sets it there; without, only checks.
     ///
     /// # Errors
-    /// [`Error::Entry`] if such a directory lies over a symlink or file of a lower layer: then the
+    /// [`Error::Layer`] if such a directory lies over a symlink or file of a lower layer: then the
     /// layer was made to write through it, and layers may not depend on each other's links.
     pub fn resolve_implied(&self, rootfs: Option<&OwnedFd>) -> Result<()> {
         for (at, layer) in self.layers.iter().enumerate() {
             for path in &layer.record.implied {
-                self.resolve_directory(at, path, rootfs).map_err(|source| Error::Entry {
-                    entry: path.escape_ascii().to_string(),
-                    source: Box::new(source),
+                self.resolve_directory(at, path, rootfs).map_err(|source| {
+                    let entry = path.escape_ascii().to_string();
+                    let source = Box::new(Error::Entry { entry, source: Box::new(source) });
+                    Error::Layer { image: self.image.clone(), layer: layer.diff_id, source }
                 })?;
             }
         }

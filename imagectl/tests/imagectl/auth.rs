@@ -1,0 +1,215 @@
+//! Credentials: shown to whom they belong, and to nobody else.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::json;
+
+use super::archive::Archive;
+use super::registry::{Answer, Registry, Request};
+use super::sandbox::Sandbox;
+
+const PASSWORD: &str = "pass-word-of-the-test";
+
+fn basic() -> String {
+    format!("Basic {}", BASE64_STANDARD.encode(format!("user:{PASSWORD}")))
+}
+
+fn authorization(request: &Request) -> Option<&str> {
+    request.headers.get("authorization").map(String::as_str)
+}
+
+fn with_image() -> Registry {
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    registry
+}
+
+fn write_auth(sandbox: &Sandbox, file: &str, host: &str) {
+    let path = sandbox.path.join(file);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let auth = BASE64_STANDARD.encode(format!("user:{PASSWORD}"));
+    std::fs::write(path, json!({ "auths": { host: { "auth": auth } } }).to_string()).unwrap();
+}
+
+fn require_basic(registry: &Registry) {
+    registry.rule(|request| {
+        (authorization(request) != Some(&basic()))
+            .then(|| Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""))
+    });
+}
+
+#[test]
+fn basic_from_every_place() {
+    let registry = with_image();
+    require_basic(&registry);
+    let reference = format!("{}/x:t", registry.address);
+    let pull = ["pull", "-q", "--tls-verify=false", &reference];
+
+    for file in [
+        "home/.docker/config.json",
+        "run/containers/auth.json",
+        "home/.config/containers/auth.json",
+    ] {
+        let sandbox = Sandbox::new();
+        write_auth(&sandbox, file, &registry.address);
+        sandbox.ok(&pull);
+    }
+    let sandbox = Sandbox::new();
+    write_auth(&sandbox, "elsewhere.json", &registry.address);
+    let authfile = sandbox.path.join("elsewhere.json");
+    let authfile = authfile.to_str().unwrap();
+    sandbox.ok(&["pull", "-q", "--tls-verify=false", "--authfile", authfile, &reference]);
+    let sandbox = Sandbox::new();
+    write_auth(&sandbox, "elsewhere.json", &registry.address);
+    let output = sandbox
+        .command()
+        .args(pull)
+        .env("REGISTRY_AUTH_FILE", sandbox.path.join("elsewhere.json"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let missing =
+        sandbox.command().args(pull).env("REGISTRY_AUTH_FILE", "nowhere").output().unwrap();
+    let errors = String::from_utf8(missing.stderr).unwrap();
+    assert!(errors.contains("credentials from nowhere: No such file"), "{errors}");
+    let sandbox = Sandbox::new();
+    let creds = format!("user:{PASSWORD}");
+    sandbox.ok(&["pull", "-q", "--tls-verify=false", "--creds", &creds, &reference]);
+}
+
+#[test]
+fn refusals_name_the_reason_and_no_secret() {
+    let registry = with_image();
+    require_basic(&registry);
+    let reference = format!("{}/x:t", registry.address);
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&reference);
+    assert!(error.contains("401") && error.contains("no credentials"), "{error}");
+    let wrong = ["pull", "-q", "--tls-verify=false", "--creds", "user:wrong-secret", &reference];
+    let error = sandbox.fails(&wrong);
+    assert!(error.contains("401"), "{error}");
+    assert!(!error.contains("wrong-secret"), "{error}");
+    let path = sandbox.path.join("bad.json");
+    std::fs::write(&path, format!(r#"{{"auths":{{"a":{{"auth":"{PASSWORD}"}},}}}}"#)).unwrap();
+    let authfile = path.to_str().unwrap();
+    let error = sandbox.fails(&["pull", "-q", "--authfile", authfile, &reference]);
+    assert!(error.contains("line 1 column") && !error.contains(PASSWORD), "{error}");
+}
+
+/// A registry whose tokens come from `realm`.
+fn require_bearer(registry: &Registry, realm: String) {
+    registry.rule(move |request| {
+        if request.path.starts_with("/token") {
+            return Some(Answer::ok("application/json", br#"{"token":"tok-en"}"#));
+        }
+        (authorization(request) != Some("Bearer tok-en")).then(|| {
+            let challenge =
+                format!("Bearer realm=\"{realm}\",service=\"srv\",scope=\"repository:x:pull\"");
+            Answer::status(401).with("WWW-Authenticate", &challenge)
+        })
+    });
+}
+
+#[test]
+fn bearer_tokens() {
+    let registry = with_image();
+    require_bearer(&registry, format!("http://{}/token", registry.address));
+    let reference = format!("{}/x:t", registry.address);
+
+    let sandbox = Sandbox::new();
+    sandbox.pull(&reference);
+    let tokens = |registry: &Registry| {
+        let requests = registry.requests();
+        requests.into_iter().filter(|r| r.path.starts_with("/token")).collect::<Vec<_>>()
+    };
+    let asked = tokens(&registry);
+    assert_eq!(asked.len(), 1, "one token serves the whole pull");
+    assert_eq!(asked[0].path, "/token?service=srv&scope=repository%3Ax%3Apull");
+    assert_eq!(authorization(&asked[0]), None, "anonymous");
+
+    let sandbox = Sandbox::new();
+    let creds = format!("user:{PASSWORD}");
+    sandbox.ok(&["pull", "-q", "--tls-verify=false", "--creds", &creds, &reference]);
+    assert_eq!(authorization(&tokens(&registry)[1]), Some(basic().as_str()));
+}
+
+#[test]
+fn identity_tokens_are_exchanged() {
+    let registry = with_image();
+    require_bearer(&registry, format!("http://{}/token", registry.address));
+    let sandbox = Sandbox::new();
+    let path = sandbox.path.join("auth.json");
+    let auths = json!({ "auths": { &registry.address: { "identitytoken": "ref resh" } } });
+    std::fs::write(&path, auths.to_string()).unwrap();
+    let reference = format!("{}/x:t", registry.address);
+    let authfile = path.to_str().unwrap();
+    sandbox.ok(&["pull", "-q", "--tls-verify=false", "--authfile", authfile, &reference]);
+    let posts: Vec<_> = registry.requests().into_iter().filter(|r| r.method == "POST").collect();
+    assert_eq!(posts.len(), 1);
+    let body = String::from_utf8(posts[0].body.clone()).unwrap();
+    assert!(body.contains("grant_type=refresh_token"), "{body}");
+    assert!(body.contains("refresh_token=ref+resh"), "{body}");
+    assert!(!posts[0].path.contains("resh"), "no secret in a URL");
+}
+
+#[test]
+fn redirects_to_another_host_carry_no_credentials() {
+    let registry = with_image();
+    let other = Registry::start();
+    let address = other.address.clone();
+    registry.rule(move |request| {
+        if authorization(request) != Some(&basic()) {
+            return Some(Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        let blob = request.path.contains("/blobs/");
+        let location = format!("http://{address}{}?signature=s3cret", request.path);
+        blob.then(|| Answer::status(307).with("Location", &location))
+    });
+    // As object stores do, it keeps its documents under signed URLs.
+    let tar = Archive::new().file("a", "x").tar();
+    for blob in [super::archive::gzip(&tar), config_of(&tar)] {
+        let digest = imagectl::digest::Digest::of(&blob);
+        let path = format!("/v2/x/blobs/{digest}?signature=s3cret");
+        other.put(&path, "application/octet-stream", &blob);
+    }
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/x:t", registry.address);
+    let creds = format!("user:{PASSWORD}");
+    sandbox.ok(&["pull", "-q", "--tls-verify=false", "--creds", &creds, &reference]);
+    let seen = other.requests();
+    assert_eq!(seen.len(), 2, "config and layer came from there");
+    assert!(seen.iter().all(|request| authorization(request).is_none()), "{seen:?}");
+}
+
+/// The config that [`Registry::image`] makes for one layer.
+fn config_of(tar: &[u8]) -> Vec<u8> {
+    let diff_id = imagectl::digest::Digest::of(tar).to_string();
+    json!({ "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": [diff_id] } })
+    .to_string()
+    .into_bytes()
+}
+
+#[test]
+fn a_failing_redirect_shows_no_signature() {
+    let registry = with_image();
+    registry.rule(|request| {
+        let blob = request.path.contains("/blobs/");
+        // Port 1 answers nobody.
+        blob.then(|| Answer::status(307).with("Location", "http://127.0.0.1:1/b?signature=s3cret"))
+    });
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("127.0.0.1:1") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn without_tls_verify_false_nothing_goes_over_plain_http() {
+    let registry = with_image();
+    let sandbox = Sandbox::new();
+    let creds = format!("user:{PASSWORD}");
+    let reference = format!("{}/x:t", registry.address);
+    sandbox.fails(&["pull", "-q", "--creds", &creds, &reference]);
+    sandbox.assert_store_is_empty();
+    assert!(registry.requests().iter().all(|request| !request.path.starts_with("/v2")));
+}

@@ -1,0 +1,264 @@
+//! Archives that try to get out of the rootfs, or to confuse who unpacks them. Each is refused with an
+//! error that names image, layer and entry; nothing outside is touched, and nothing stays.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::archive::Archive;
+use super::registry::Registry;
+use super::sandbox::{Sandbox, names};
+
+/// Everything that a single layer can do wrong: a name for the case, the archive, the entry that the
+/// error must name, and a word of the reason.
+fn single_layers(outside: &str) -> Vec<(&'static str, Archive, String, &'static str)> {
+    let new = Archive::new;
+    let reserved = "reserved";
+    let deep = "d/".repeat(300);
+    let mut cases = vec![
+        ("dot-dot", new().file("../x", "x"), "../x", "'..'"),
+        ("dot-dot-inside", new().dir("a").file("a/../../x", "x"), "a/../../x", "'..'"),
+        ("dot-dot-alone", new().dir(".."), "..", "'..'"),
+        ("absolute", new().file("/etc/x", "x"), "/etc/x", "absolute"),
+        ("empty-name", new().file("", "x"), "", "empty"),
+        ("nul-link", new().symlink("a", ""), "a", "symlink to nothing"),
+        ("root-symlink", new().symlink(".", outside), ".", "must stay a directory"),
+        ("root-symlink-slash", new().symlink("/", outside), "/", "must stay a directory"),
+        ("root-file", new().entry(b'7', "./", "", b"x"), "./", "must stay a directory"),
+        ("root-whiteout", new().file(".wh..", ""), ".wh..", "whiteout of no file"),
+        (
+            "through-symlink",
+            new().symlink("x", outside).file("x/f", "x"),
+            "x/f",
+            "'x', which is no directory",
+        ),
+        (
+            "through-chain",
+            new().symlink("a", outside).symlink("b", "a").file("b/f", "x"),
+            "b/f",
+            "'b', which is no directory",
+        ),
+        ("dir-through-symlink", new().symlink("x", outside).dir("x/d"), "x/d", "no directory"),
+        (
+            "through-relative-symlink",
+            new().dir("d").symlink("d/up", "../..").file("d/up/f", "x"),
+            "d/up/f",
+            "no directory",
+        ),
+        ("through-file", new().file("x", "x").file("x/f", "x"), "x/f", "no directory"),
+        ("hardlink-outside", new().hardlink("l", "../../etc/shadow"), "l", "'..'"),
+        ("hardlink-absolute", new().hardlink("l", "/etc/shadow"), "l", "absolute"),
+        ("hardlink-missing", new().hardlink("l", "Cargo.toml"), "l", "no such entry"),
+        (
+            "hardlink-through-symlink",
+            new().symlink("x", outside).hardlink("l", "x/secret"),
+            "l",
+            "through a link",
+        ),
+        ("hardlink-to-directory", new().dir("d").hardlink("l", "d"), "l", "directory"),
+        ("hardlink-to-self", new().file("l", "x").hardlink("l", "l"), "l", "itself"),
+        ("hardlink-to-whiteout", new().file(".wh.a", "").hardlink("l", "a"), "l", "deleted"),
+        ("hardlink-to-whiteout-name", new().file("a", "").hardlink("l", ".wh.a"), "l", "whiteout"),
+        ("whiteout-empty", new().file(".wh.", ""), ".wh.", "whiteout of no file"),
+        ("whiteout-dot", new().file("d/.wh..", ""), "d/.wh..", "whiteout of no file"),
+        ("whiteout-dot-dot", new().file("d/.wh...", ""), "d/.wh...", "whiteout of no file"),
+        ("whiteout-reserved", new().file(".wh..wh.x", ""), ".wh..wh.x", reserved),
+        ("whiteout-directory", new().file(".wh.a/b", ""), ".wh.a/b", "no directory"),
+        (
+            "whiteout-through-symlink",
+            new().symlink("x", outside).file("x/.wh.secret", ""),
+            "x/.wh.secret",
+            "no directory",
+        ),
+        (
+            "opaque-through-symlink",
+            new().symlink("x", outside).file("x/.wh..wh..opq", ""),
+            "x/.wh..wh..opq",
+            "no directory",
+        ),
+        ("whiteout-as-device", new().device(b'3', "dev", (0, 0)), "dev", "no device"),
+    ]
+    .into_iter()
+    .map(|(name, archive, entry, word)| (name, archive, entry.to_owned(), word))
+    .collect::<Vec<_>>();
+    cases.push((
+        "pax-dot-dot",
+        new().pax(&[("path", "../../x")]).file("harmless", "x"),
+        "../../x".into(),
+        "'..'",
+    ));
+    cases.push(("deep", new().pax(&[("path", &deep)]).dir("d"), deep.clone(), "deeper"));
+    cases.push((
+        "long",
+        new().pax(&[("path", &"p/".repeat(2048))]).dir("d"),
+        "p/".repeat(2048),
+        "longer",
+    ));
+    cases
+}
+
+#[test]
+fn single_layers_are_refused() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    for (name, archive, entry, word) in single_layers(outside.to_str().unwrap()) {
+        // The harmless layer below must not stay either: it could be pulled whole before or after.
+        let image = format!("{}/{name}:t", registry.address);
+        let tar = archive.tar();
+        let manifest = registry.image(name, "t", std::slice::from_ref(&tar), json!({}));
+        assert!(manifest["digest"].is_string());
+        let error = sandbox.pull_fails(&image);
+        assert_untouched(&outside, name);
+        let layer = imagectl::digest::Digest::of(&super::archive::gzip(&tar));
+        for part in [&image, &layer.to_string(), &format!("entry '{entry}'"), word] {
+            assert!(error.contains(part), "{name}: {part:?} is not in: {error}");
+        }
+    }
+}
+
+fn prepare(outside: &Path) {
+    std::fs::create_dir(outside).unwrap();
+    std::fs::write(outside.join("secret"), "secret").unwrap();
+}
+
+fn assert_untouched(outside: &Path, name: &str) {
+    assert_eq!(names(outside), ["secret"], "{name} wrote outside");
+    let metadata = std::fs::metadata(outside.join("secret")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::nlink(&metadata), 1, "{name} linked outside");
+    assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret");
+}
+
+#[test]
+fn archives_that_do_not_parse() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let mut broken = Archive::new().file("a", "x").tar();
+    broken[0] = b'b';
+    let whole = Archive::new().file("a", &"x".repeat(2000)).tar();
+    for (name, tar, word) in [
+        ("checksum", broken, "checksum"),
+        ("cut", whole[..1024].to_vec(), "ends inside an entry"),
+        ("unknown-type", Archive::new().entry(b'Z', "a", "", b"").tar(), "'Z'"),
+        ("negative-id", Archive::new().pax(&[("uid", "-1")]).file("a", "").tar(), "uid"),
+        ("huge-id", Archive::new().pax(&[("gid", "4294967295")]).file("a", "").tar(), "group"),
+        (
+            "huge-size",
+            Archive::new().pax(&[("size", "18446744073709551615")]).file("a", "").tar(),
+            "size",
+        ),
+        ("nul-in-path", Archive::new().pax(&[("path", "a\0b")]).file("a", "").tar(), "path"),
+        (
+            "two-pax",
+            Archive::new().pax(&[("path", "a")]).pax(&[("path", "b")]).file("c", "").tar(),
+            "two PAX",
+        ),
+        (
+            "sparse-past-the-end",
+            Archive::new()
+                .pax(&[("GNU.sparse.size", "1"), ("GNU.sparse.map", "0,5")])
+                .file("a", "12345")
+                .tar(),
+            "past the file's end",
+        ),
+    ] {
+        registry.image(name, "t", &[tar], json!({}));
+        let error = sandbox.pull_fails(&format!("{}/{name}:t", registry.address));
+        assert!(error.contains(word) && error.contains("layer sha256:"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn attributes_that_steer_overlayfs_are_left_out() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new()
+        .pax(&[
+            ("SCHILY.xattr.trusted.overlay.opaque", "y"),
+            ("SCHILY.xattr.user.overlay.opaque", "y"),
+            ("SCHILY.xattr.trusted.overlay.redirect", "/etc"),
+            ("SCHILY.xattr.security.selinux", "label"),
+            ("SCHILY.xattr.user.kept", "1"),
+        ])
+        .dir("d")
+        .tar();
+    registry.image("xattrs", "t", &[tar], json!({}));
+    sandbox.pull(&format!("{}/xattrs:t", registry.address));
+    let found = sandbox.script("cd store/layers/*/fs/d && getfattr -m- -d --absolute-names .");
+    assert!(found.contains("user.kept"), "{found}");
+    assert!(!found.contains("overlay") && !found.contains("label"), "{found}");
+}
+
+/// Two layers: the first plants, the second strikes. Each alone is harmless.
+fn layer_pairs(outside: &str) -> Vec<(&'static str, Archive, Archive, &'static str, &'static str)> {
+    let new = Archive::new;
+    vec![
+        ("symlink-below", new().symlink("x", outside), new().file("x/f", "x"), "x/f", "x"),
+        (
+            "symlink-below-deep",
+            new().dir("d").symlink("d/x", outside),
+            new().file("d/x/y/f", "x"),
+            "d/x/y/f",
+            "d/x",
+        ),
+        (
+            "whiteout-below",
+            new().symlink("x", outside),
+            new().file("x/.wh.secret", ""),
+            "x/.wh.secret",
+            "x",
+        ),
+        ("file-below", new().file("x", "x"), new().file("x/f", "x"), "x/f", "x"),
+    ]
+}
+
+#[test]
+fn a_lower_layers_symlink_is_never_written_through() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    for (name, lower, upper, entry, implied) in layer_pairs(outside.to_str().unwrap()) {
+        let run = json!({ "Cmd": ["/x"] });
+        registry.image(name, "t", &[lower.tar(), upper.tar()], run);
+        let image = format!("{}/{name}:t", registry.address);
+        let error = sandbox.fails(&["pull", "--quiet", "--tls-verify=false", &image]);
+        assert!(error.contains(&format!("entry '{implied}'")), "{name}: {error}");
+        assert!(error.contains("write through"), "{name}: {error}");
+        // The blobs would do for a copy; it is refused as well.
+        let blobs_only = sandbox.run(&["unpack", &image, "tree"]);
+        assert!(!blobs_only.status.success(), "{entry}");
+        assert!(!sandbox.path.join("tree").exists());
+        assert_untouched(&outside, name);
+    }
+}
+
+#[test]
+fn devices_xattrs_and_times_do_not_go_through_symlinks() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    let target = outside.join("secret");
+    let target = target.to_str().unwrap();
+    let before = std::fs::metadata(target).unwrap().modified().unwrap();
+    // Each replaces the symlink instead of following it.
+    let tar = Archive::new()
+        .symlink("a", target)
+        .file("a", "mine")
+        .symlink("b", target)
+        .device(b'3', "b", (1, 3))
+        .symlink("c", target)
+        .entry(b'6', "c", "", b"")
+        .pax(&[("SCHILY.xattr.trusted.x", "1"), ("mtime", "5")])
+        .symlink("d", target)
+        .tar();
+    registry.image("replace", "t", &[tar], json!({}));
+    sandbox.pull(&format!("{}/replace:t", registry.address));
+    sandbox.ok(&["unpack", &format!("{}/replace:t", registry.address), "tree"]);
+    assert_untouched(&outside, "replace");
+    assert_eq!(std::fs::metadata(target).unwrap().modified().unwrap(), before);
+    assert_eq!(std::fs::read_to_string(sandbox.path.join("tree/a")).unwrap(), "mine");
+    assert!(!sandbox.path.join("tree/c").is_symlink());
+}

@@ -1,0 +1,168 @@
+//! Manifests, indexes, configs and digests that lie.
+
+use serde_json::json;
+
+use super::archive::{Archive, gzip};
+use super::registry::{Answer, CONFIG, INDEX, LAYER, MANIFEST, Registry};
+use super::sandbox::Sandbox;
+
+fn config(diff_ids: &[&str]) -> Vec<u8> {
+    let rootfs = json!({ "type": "layers", "diff_ids": diff_ids });
+    json!({ "architecture": "amd64", "os": "linux", "rootfs": rootfs }).to_string().into_bytes()
+}
+
+fn digest(bytes: &[u8]) -> String {
+    imagectl::digest::Digest::of(bytes).to_string()
+}
+
+#[test]
+fn lies_are_refused() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new().file("a", "x").tar();
+    let blob = gzip(&tar);
+    let diff_id = digest(&tar);
+    let good_config = || registry.blob("x", CONFIG, &config(&[&diff_id]));
+    let good_layer = || registry.blob("x", LAYER, &blob);
+    let manifest = |config: serde_json::Value, layers: serde_json::Value| json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers });
+
+    let mut both = manifest(good_config(), json!([good_layer()]));
+    both["manifests"] = json!([]);
+    let mut helm = manifest(good_config(), json!([]));
+    helm["config"]["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json");
+    let mut small = good_layer();
+    small["size"] = json!(blob.len() - 1);
+    let mut large = good_layer();
+    large["size"] = json!(blob.len() + 1);
+    let mut traversal = good_layer();
+    traversal["digest"] = json!("sha256:../../../etc/passwd");
+    let mut upper = good_layer();
+    upper["digest"] = json!(good_layer()["digest"].as_str().unwrap().to_uppercase());
+    let other = digest(b"other");
+    let wrong_diff_id = registry.blob("x", CONFIG, &config(&[&other]));
+    // The registry gives other bytes than the digest says.
+    let mut swapped = good_layer();
+    swapped["digest"] = json!(other);
+    registry.put(&format!("/v2/x/blobs/{other}"), "application/octet-stream", &blob);
+    let mut huge = good_config();
+    huge["size"] = json!(5_000_000);
+    huge["digest"] = json!(digest(&vec![b' '; 5_000_000]));
+    let huge_path = format!("/v2/x/blobs/{}", huge["digest"].as_str().unwrap());
+    registry.put(&huge_path, "application/json", &vec![b' '; 5_000_000]);
+
+    for (tag, body, word) in [
+        ("both", both, "both layers and manifests"),
+        ("helm", helm, "artifact"),
+        (
+            "no-diff-id",
+            manifest(registry.blob("x", CONFIG, &config(&[])), json!([good_layer()])),
+            "0 diff_ids",
+        ),
+        (
+            "diff-id",
+            manifest(wrong_diff_id, json!([good_layer()])),
+            "uncompressed layer: digest is",
+        ),
+        ("digest", manifest(good_config(), json!([swapped])), "expected sha256:"),
+        ("small", manifest(good_config(), json!([small])), "or more, expected"),
+        ("large", manifest(good_config(), json!([large])), "size is"),
+        ("traversal", manifest(good_config(), json!([traversal])), "64 hex digits"),
+        ("upper", manifest(good_config(), json!([upper])), "not a sha256 digest"),
+        ("huge-config", manifest(huge, json!([good_layer()])), "larger than 4 MiB"),
+        ("schema1", json!({ "schemaVersion": 1, "fsLayers": [] }), "schema 1"),
+    ] {
+        registry.manifest("x", tag, MANIFEST, &body);
+        let error = sandbox.pull_fails(&format!("{}/x:{tag}", registry.address));
+        assert!(error.contains(word), "{tag}: {word:?} is not in: {error}");
+    }
+}
+
+#[test]
+fn a_manifest_by_digest_must_have_it() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let wanted = digest(b"something else");
+    let body = registry_body(&registry);
+    registry.put(&format!("/v2/x/manifests/{wanted}"), MANIFEST, &body);
+    let error = sandbox.pull_fails(&format!("{}/x:t@{wanted}", registry.address));
+    assert!(error.contains(&wanted), "{error}");
+    // And the registry's own header must agree with what it sends.
+    registry.rule(move |request| {
+        let tag = request.path.ends_with("/manifests/t");
+        tag.then(|| Answer::ok(MANIFEST, &body).with("Docker-Content-Digest", &wanted))
+    });
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("digest is"), "{error}");
+}
+
+fn registry_body(registry: &Registry) -> Vec<u8> {
+    let manifest = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "layers": [],
+        "config": registry.blob("x", CONFIG, &config(&[])) });
+    manifest.to_string().into_bytes()
+}
+
+#[test]
+fn a_manifest_of_gigabytes_is_not_read() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    registry.rule(|_| Some(Answer::ok(MANIFEST, &vec![b' '; 5 << 20])));
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("larger than 4 MiB"), "{error}");
+}
+
+#[test]
+fn indexes() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let image =
+        |name: &str| registry.image("x", name, &[Archive::new().file(name, name).tar()], json!({}));
+    let on = |image: &serde_json::Value, arch: &str, variant: Option<&str>| {
+        let mut entry = image.clone();
+        entry["platform"] = json!({ "os": "linux", "architecture": arch });
+        if let Some(variant) = variant {
+            entry["platform"]["variant"] = json!(variant);
+        }
+        entry
+    };
+    let (amd64, v6, v7) = (image("amd64"), image("v6"), image("v7"));
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [
+        on(&amd64, "amd64", None), on(&v6, "arm", Some("v6")), on(&v7, "arm", Some("v7"))] });
+    let index = registry.manifest("x", "index", INDEX, &index);
+    let nested = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [index] });
+    registry.manifest("x", "nested", INDEX, &nested);
+    let reference = |tag: &str| format!("{}/x:{tag}", registry.address);
+    for (tag, platform, expected) in [
+        ("index", "linux/amd64", &amd64),
+        ("index", "linux/arm", &v7),
+        ("index", "linux/arm/v6", &v6),
+        ("nested", "linux/arm/v7", &v7),
+    ] {
+        let arguments =
+            ["pull", "-q", "--tls-verify=false", "--platform", platform, &reference(tag)];
+        let pulled = sandbox.ok(&arguments);
+        let digest = expected["digest"].as_str().unwrap();
+        assert_eq!(pulled.trim(), format!("{} {digest}", reference(tag)), "{tag} {platform}");
+    }
+    let missing =
+        ["pull", "-q", "--tls-verify=false", "--platform", "linux/s390x", &reference("index")];
+    let error = sandbox.fails(&missing);
+    assert!(
+        error.contains("no image for linux/s390x") && error.contains("linux/arm/v7"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_index_that_points_to_indexes_without_end() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let mut inner = registry.image("x", "image", &[Archive::new().file("a", "x").tar()], json!({}));
+    for depth in 0..8 {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [inner] });
+        inner = registry.manifest("x", &format!("depth{depth}"), INDEX, &index);
+    }
+    let error = sandbox.pull_fails(&format!("{}/x:depth7", registry.address));
+    assert!(error.contains("more than 4 deep"), "{error}");
+    sandbox.pull(&format!("{}/x:depth2", registry.address));
+}

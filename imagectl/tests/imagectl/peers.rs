@@ -1,0 +1,165 @@
+//! The small test images of hack/images, unpacked here and by umoci: the trees must be the same.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::sandbox::Sandbox;
+
+/// A tree as text, one line a file: type, mode, owner, time, device, size and content, link target, the
+/// first name of a hard link, extended attributes.
+const TREE: &str = r#"
+import hashlib, os, stat, sys
+names = {}
+def show(path, name):
+    s, extra = os.lstat(path), ""
+    if stat.S_ISREG(s.st_mode):
+        extra = f"{s.st_size} " + hashlib.sha256(open(path, "rb").read()).hexdigest()
+    elif stat.S_ISLNK(s.st_mode):
+        extra = repr(os.readlink(path))
+    if not stat.S_ISDIR(s.st_mode) and s.st_nlink > 1:
+        extra += f" = {names.setdefault(s.st_ino, name)!r}"
+    xattrs = [(x, os.getxattr(path, x, follow_symlinks=False)) for x in sorted(os.listxattr(path, follow_symlinks=False))]
+    print(ascii(name), oct(s.st_mode), s.st_uid, s.st_gid, s.st_mtime_ns, s.st_rdev, extra, xattrs)
+    if stat.S_ISDIR(s.st_mode):
+        for child in sorted(os.listdir(path)):
+            show(path + b"/" + child, name + b"/" + child)
+show(os.fsencode(sys.argv[1]), b"")
+"#;
+
+fn tree(sandbox: &Sandbox, path: &str) -> Vec<String> {
+    let output = Command::new("python3")
+        .args(["-c", TREE, path])
+        .current_dir(&sandbox.path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn run(sandbox: &Sandbox, program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).current_dir(&sandbox.path).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} is missing: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {errors}");
+}
+
+/// Debian's registry with the images, ended with the test.
+struct Hub(std::process::Child);
+
+impl Hub {
+    fn start(sandbox: &Sandbox, port: &str) -> Self {
+        let hack = |name: &str| format!("{}/../hack/{name}", env!("CARGO_MANIFEST_DIR"));
+        let data = sandbox.path.join("registry");
+        let child = Command::new(hack("registry"))
+            .args([data.to_str().unwrap(), port])
+            .stdout(Stdio::null())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let hub = Self(child);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+            assert!(Instant::now() < deadline, "the registry doesn't answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Packages are fetched once; the test directory outlives the sandbox.
+        let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/images");
+        run(sandbox, &hack("images"), &["--out", out, "--registry", &format!("127.0.0.1:{port}")]);
+        hub
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It is gone or it goes now; there is nothing to do about either.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port().to_string()
+}
+
+#[test]
+fn trees_are_umocis() {
+    let sandbox = Sandbox::new();
+    let port = free_port();
+    let _hub = Hub::start(&sandbox, &port);
+    let reference = |name: &str| format!("127.0.0.1:{port}/{name}");
+    for name in ["tiny", "odd"] {
+        for tag in ["gzip", "zstd"] {
+            sandbox.pull(&reference(&format!("{name}:{tag}")));
+        }
+        let gzip = reference(&format!("{name}:gzip"));
+        let theirs = format!("umoci-{name}");
+        run(&sandbox, "umoci", &["raw", "unpack", "--image", &format!("store:{gzip}"), &theirs]);
+        let ours = format!("unpack-{name}");
+        sandbox.ok(&["unpack", &reference(&format!("{name}:zstd")), &ours]);
+        let theirs = tree(&sandbox, &theirs);
+        assert!(theirs.len() > 250, "{name} has all its files");
+        compare(name, &theirs, &tree(&sandbox, &ours));
+
+        // The overlay is the same but for the link count of what is linked to a deleted name, which
+        // stays the lower layer's.
+        let shown = sandbox.script(&format!(
+            "$imagectl bundle {gzip} b >/dev/null; python3 -c '{TREE}' b/rootfs; $imagectl unbundle b >/dev/null"
+        ));
+        let overlay: Vec<_> = shown
+            .lines()
+            .map(|line| match line.starts_with("b'/opt/odd/hl/h0'") {
+                true => line.replace(" = b'/opt/odd/hl/h0'", ""),
+                false => line.to_owned(),
+            })
+            .collect();
+        compare(name, &theirs, &overlay);
+    }
+    for tag in ["plain", "docker", "index", "docker-list"] {
+        sandbox.pull(&reference(&format!("tiny:{tag}")));
+    }
+    let store = format!("oci:store:{}", reference("odd:zstd"));
+    run(&sandbox, "skopeo", &["copy", "-q", &store, "dir:skopeo"]);
+    let arguments = [
+        "pull",
+        "-q",
+        "--tls-verify=false",
+        "--platform",
+        "linux/arm/v5",
+        &reference("tiny:index"),
+    ];
+    sandbox.ok(&arguments);
+    assert!(sandbox.ok(&["list"]).contains("linux/arm/v5"));
+}
+
+fn compare(name: &str, theirs: &[String], ours: &[String]) {
+    let missing: Vec<_> = theirs.iter().filter(|line| !ours.contains(line)).collect();
+    let wrong: Vec<_> = ours.iter().filter(|line| !theirs.contains(line)).collect();
+    assert!(
+        missing.is_empty() && wrong.is_empty(),
+        "{name}: umoci has {missing:#?}, we have {wrong:#?}"
+    );
+}
+
+#[test]
+fn the_default_config_is_runcs() {
+    let sandbox = Sandbox::new();
+    run(&sandbox, "runc", &["spec"]);
+    let read = |path: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(sandbox.path.join(path)).unwrap()).unwrap()
+    };
+    let theirs = read("config.json");
+    super::store::put_image(
+        &sandbox,
+        "docker.io/library/x:latest",
+        &[],
+        serde_json::json!({ "Cmd": ["sh"] }),
+    );
+    sandbox.ok(&["bundle", "--copy", "--tty", "x", "b"]);
+    let ours = read("b/config.json");
+    assert_eq!(ours["mounts"], theirs["mounts"]);
+    for key in ["maskedPaths", "readonlyPaths", "resources"] {
+        assert_eq!(ours["linux"][key], theirs["linux"][key], "{key}");
+    }
+    assert_eq!(ours["process"], theirs["process"]);
+}

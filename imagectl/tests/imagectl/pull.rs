@@ -1,0 +1,144 @@
+//! Pulling what is well-formed.
+
+use imagectl::digest::Digest;
+use serde_json::{Value, json};
+
+use super::archive::{Archive, gzip};
+use super::registry::{CONFIG, LAYER, MANIFEST, Registry};
+use super::sandbox::{Sandbox, names};
+
+#[test]
+fn a_pulled_image_is_listed() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new().file("a", "hello").tar();
+    let manifest = registry.image("some/app", "1", &[tar], json!({}));
+    let reference = format!("{}/some/app:1", registry.address);
+    let digest = manifest["digest"].as_str().unwrap();
+    assert_eq!(sandbox.pull(&reference), format!("{reference} {digest}\n"));
+
+    let table = sandbox.ok(&["list"]);
+    let line = table.lines().nth(1).unwrap();
+    assert!(line.contains(&reference) && line.contains("linux/amd64"), "{table}");
+    let list: Value = serde_json::from_str(&sandbox.ok(&["list", "--format", "json"])).unwrap();
+    assert_eq!(list[0]["name"], reference);
+    assert_eq!(list[0]["digest"], digest);
+}
+
+#[test]
+fn the_second_pull_asks_for_the_manifest_alone() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let reference = format!("{}/x:t", registry.address);
+    sandbox.pull(&reference);
+    let before = registry.requests().iter().filter(|r| r.path.starts_with("/v2")).count();
+    sandbox.pull(&reference);
+    let requests = registry.requests();
+    let after: Vec<_> =
+        requests.iter().filter(|r| r.path.starts_with("/v2")).skip(before).collect();
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert!(after[0].path.contains("/manifests/"));
+}
+
+#[test]
+fn every_compression() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new().file("a", "hello").tar();
+    let config = json!({ "architecture": "amd64", "os": "linux",
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&tar).to_string()] } });
+    let halves = tar.split_at(700);
+    for (tag, media_type, blob) in [
+        ("plain", "application/vnd.oci.image.layer.v1.tar", tar.clone()),
+        ("gzip", LAYER, gzip(&tar)),
+        (
+            "zstd",
+            "application/vnd.oci.image.layer.v1.tar+zstd",
+            zstd::encode_all(&tar[..], 3).unwrap(),
+        ),
+        ("members", LAYER, [gzip(halves.0), gzip(halves.1)].concat()),
+        ("mislabelled", LAYER, zstd::encode_all(&tar[..], 1).unwrap()),
+        ("docker", "application/vnd.docker.image.rootfs.diff.tar.gzip", gzip(&tar)),
+    ] {
+        let layer = registry.blob("x", media_type, &blob);
+        let config = registry.blob("x", CONFIG, config.to_string().as_bytes());
+        let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+        registry.manifest("x", tag, MANIFEST, &manifest);
+        let reference = format!("{}/x:{tag}", registry.address);
+        sandbox.pull(&reference);
+        let tree = format!("tree-{tag}");
+        sandbox.ok(&["unpack", &reference, &tree]);
+        assert_eq!(std::fs::read_to_string(sandbox.path.join(&tree).join("a")).unwrap(), "hello");
+    }
+    assert_eq!(names(&sandbox.store().join("layers")).len(), 1, "one diff ID, one layer");
+}
+
+#[test]
+fn names_by_digest() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let manifest = registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let digest = manifest["digest"].as_str().unwrap();
+    let reference = format!("{}/x@{digest}", registry.address);
+    sandbox.pull(&reference);
+    sandbox.ok(&["unpack", &reference, "tree"]);
+    let both = format!("{}/x:other@{digest}", registry.address);
+    sandbox.pull(&both);
+    assert!(sandbox.ok(&["list"]).contains(":other@sha256:"));
+}
+
+#[test]
+fn an_image_without_layers_and_one_with_a_layer_twice() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let run = json!({ "Cmd": ["/x"] });
+    registry.image("empty", "t", &[], run.clone());
+    let (a, b) = (Archive::new().file("a", "x").tar(), Archive::new().file("b", "x").tar());
+    registry.image("twice", "t", &[a.clone(), b, a], run);
+    for name in ["empty", "twice"] {
+        let reference = format!("{}/{name}:t", registry.address);
+        sandbox.pull(&reference);
+        sandbox.script(&format!(
+            "$imagectl bundle {reference} {name}; ls {name}/rootfs; $imagectl unbundle {name}"
+        ));
+    }
+}
+
+#[test]
+fn progress_is_plain_lines_without_a_terminal() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let reference = format!("{}/x:t", registry.address);
+    let output = sandbox.run(&["pull", "--tls-verify=false", &reference]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.starts_with("layer ") && errors.contains(" pulled, "), "{errors}");
+    assert!(!errors.contains('\u{1b}'));
+    let quiet = sandbox.run(&["pull", "--quiet", "--tls-verify=false", &reference]);
+    assert!(quiet.stderr.is_empty());
+}
+
+#[test]
+fn many_pulls_of_one_image_at_once() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tars: Vec<_> = (0..4)
+        .map(|i| (0..50).fold(Archive::new(), |a, j| a.file(&format!("{i}-{j}"), "x")).tar())
+        .collect();
+    registry.image("x", "t", &tars, json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    let children: Vec<_> = (0..6)
+        .map(|_| {
+            let arguments = ["pull", "--quiet", "--tls-verify=false", &reference];
+            sandbox.command().args(arguments).stdout(std::process::Stdio::null()).spawn().unwrap()
+        })
+        .collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(names(&sandbox.store().join("layers")).len(), 4);
+    assert_eq!(names(&sandbox.store().join("ingest")), [""; 0]);
+    assert_eq!(sandbox.ok(&["list"]).lines().count(), 2);
+}

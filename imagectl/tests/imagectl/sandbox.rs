@@ -1,0 +1,116 @@
+//! A directory for one test, with a store in it, and the binary run there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Removed when the test ends well; kept for a look when it fails.
+pub struct Sandbox {
+    pub path: PathBuf,
+}
+
+impl Sandbox {
+    pub fn new() -> Self {
+        assert!(rustix::process::geteuid().is_root(), "imagectl's integration tests need root");
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("imagectl-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self { path }
+    }
+
+    pub fn store(&self) -> PathBuf {
+        self.path.join("store")
+    }
+
+    /// The binary with the sandbox's store, in its directory, without the user's own auth files.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imagectl"));
+        command
+            .current_dir(&self.path)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.path.join("home"))
+            .env("XDG_RUNTIME_DIR", self.path.join("run"))
+            .arg("--store")
+            .arg(self.store());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    /// Runs what must succeed; gives its standard output.
+    pub fn ok(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs what must fail; gives its one line of error.
+    pub fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert!(output.stdout.is_empty(), "a failed command has no result");
+        let lines: Vec<_> = errors.lines().filter(|line| line.starts_with("imagectl: ")).collect();
+        assert_eq!(lines.len(), 1, "one line of error: {errors}");
+        lines[0].to_owned()
+    }
+
+    pub fn pull(&self, reference: &str) -> String {
+        self.ok(&["pull", "--quiet", "--tls-verify=false", reference])
+    }
+
+    pub fn pull_fails(&self, reference: &str) -> String {
+        let error = self.fails(&["pull", "--quiet", "--tls-verify=false", reference]);
+        self.assert_store_is_empty();
+        error
+    }
+
+    /// After a failed pull: no image, no blob, no layer, nothing in the making.
+    pub fn assert_store_is_empty(&self) {
+        for directory in ["blobs/sha256", "layers", "ingest"] {
+            assert_eq!(names(&self.store().join(directory)), [""; 0], "{directory} must be empty");
+        }
+        assert!(!self.store().join("index.json").exists(), "there must be no image");
+    }
+
+    /// Runs a shell script with the binary as `$imagectl`, in a mount namespace of its own.
+    pub fn script(&self, script: &str) -> String {
+        let output = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-euc", script])
+            .current_dir(&self.path)
+            .env(
+                "imagectl",
+                format!("{} --store {}", env!("CARGO_BIN_EXE_imagectl"), self.store().display()),
+            )
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{script}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // Leftovers in the target directory harm nobody.
+            let _ = std::fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// What a directory holds, sorted.
+pub fn names(path: &Path) -> Vec<String> {
+    let mut names: Vec<_> = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,189 @@
+//! Transfers that break, and what is made of them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+
+use super::archive::Archive;
+use super::registry::{Answer, Registry};
+use super::sandbox::Sandbox;
+
+/// A layer that doesn't compress, so that a cut falls into its data.
+fn noise() -> String {
+    let mut state = 1_u32;
+    let letter = |_| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'0' + u8::try_from(state >> 26).unwrap())
+    };
+    (0..200_000).map(letter).collect()
+}
+
+fn with_image() -> (Registry, Vec<u8>) {
+    let registry = Registry::start();
+    let tar = Archive::new().file("a", &noise()).tar();
+    let blob = super::archive::gzip(&tar);
+    registry.image("x", "t", &[tar], json!({}));
+    (registry, blob)
+}
+
+fn digest(bytes: &[u8]) -> String {
+    imagectl::digest::Digest::of(bytes).to_string()
+}
+
+#[test]
+fn a_broken_blob_is_resumed_where_it_broke() {
+    let (registry, blob) = with_image();
+    let wanted = digest(&blob);
+    let cuts = AtomicUsize::new(0);
+    registry.rule(move |request| {
+        if !request.path.ends_with(&wanted) {
+            return None;
+        }
+        let from = request.headers.get("range").map_or(0, |range| {
+            range.strip_prefix("bytes=").unwrap().strip_suffix('-').unwrap().parse().unwrap()
+        });
+        let rest = blob[from..].to_vec();
+        let cut = (cuts.fetch_add(1, Ordering::Relaxed) < 3).then_some(rest.len().min(30_000));
+        let answer = match from {
+            0 => Answer::ok("application/octet-stream", &rest),
+            _ => Answer::ok("application/octet-stream", &rest)
+                .with_status(206)
+                .with("Content-Range", &format!("bytes {from}-{}/{}", blob.len() - 1, blob.len())),
+        };
+        Some(Answer { cut, ..answer })
+    });
+    let sandbox = Sandbox::new();
+    sandbox.pull(&format!("{}/x:t", registry.address));
+    let ranges: Vec<_> =
+        registry.requests().iter().filter_map(|r| r.headers.get("range").cloned()).collect();
+    assert_eq!(ranges.len(), 3, "{ranges:?}");
+    sandbox.ok(&["unpack", &format!("{}/x:t", registry.address), "tree"]);
+    assert_eq!(std::fs::read_to_string(sandbox.path.join("tree/a")).unwrap(), noise());
+}
+
+#[test]
+fn a_registry_without_ranges_begins_anew() {
+    let (registry, blob) = with_image();
+    let wanted = digest(&blob);
+    let cuts = AtomicUsize::new(0);
+    registry.rule(move |request| {
+        let cut = (cuts.load(Ordering::Relaxed) < 2).then_some(20_000);
+        request.path.ends_with(&wanted).then(|| {
+            cuts.fetch_add(1, Ordering::Relaxed);
+            Answer { cut, ..Answer::ok("application/octet-stream", &blob) }
+        })
+    });
+    let sandbox = Sandbox::new();
+    sandbox.pull(&format!("{}/x:t", registry.address));
+}
+
+#[test]
+fn a_range_from_elsewhere_is_refused() {
+    let (registry, blob) = with_image();
+    let wanted = digest(&blob);
+    registry.rule(move |request| {
+        request.path.ends_with(&wanted).then(|| match request.headers.contains_key("range") {
+            false => Answer { cut: Some(20_000), ..Answer::ok("", &blob) },
+            true => Answer::ok("", &blob).with_status(206).with("Content-Range", "bytes 5-9/10"),
+        })
+    });
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("another byte"), "{error}");
+}
+
+#[test]
+fn a_blob_that_stays_cut_is_an_error() {
+    let (registry, blob) = with_image();
+    let wanted = digest(&blob);
+    registry.rule(move |request| {
+        // The size is a lie from the start: the connection ends as it should, only too early.
+        let short = || Answer::ok("application/octet-stream", &blob[..blob.len() / 2]);
+        request.path.ends_with(&wanted).then(short)
+    });
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("size is"), "{error}");
+}
+
+#[test]
+fn corrupt_bytes_are_told_by_their_digest() {
+    let (registry, blob) = with_image();
+    let wanted = digest(&blob);
+    registry.rule(move |request| {
+        let mut corrupt = blob.clone();
+        corrupt[1000] ^= 0xff;
+        let answer = || Answer::ok("application/octet-stream", &corrupt);
+        request.path.ends_with(&wanted).then(answer)
+    });
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    // Not what the decoder or the archive made of them.
+    assert!(error.contains("blob sha256:") && error.contains("expected"), "{error}");
+}
+
+#[test]
+fn busy_registries_are_asked_again() {
+    let (registry, _) = with_image();
+    let refusals = AtomicUsize::new(0);
+    registry.rule(move |request| {
+        let manifest = request.path.contains("/manifests/");
+        match (manifest, refusals.fetch_add(1, Ordering::Relaxed)) {
+            (true, 0) => Some(Answer::status(503)),
+            (true, 1) => Some(Answer::status(429).with("Retry-After", "0")),
+            _ => None,
+        }
+    });
+    let sandbox = Sandbox::new();
+    sandbox.pull(&format!("{}/x:t", registry.address));
+}
+
+#[test]
+fn refusals_are_not_repeated() {
+    let (registry, _) = with_image();
+    registry.rule(|request| {
+        let body = br#"{"errors":[{"code":"DENIED","message":"go away"}]}"#;
+        let denied = || Answer::ok("application/json", body).with_status(403);
+        request.path.contains("/manifests/").then(denied)
+    });
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("403") && error.contains("DENIED: go away"), "{error}");
+    let asked = registry.requests().iter().filter(|r| r.path.contains("/manifests/")).count();
+    assert_eq!(asked, 1);
+}
+
+#[test]
+fn redirects_end_somewhere() {
+    let (registry, _) = with_image();
+    registry.rule(|request| Some(Answer::status(302).with("Location", &request.path)));
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("more than 10 redirects"), "{error}");
+}
+
+#[test]
+fn one_failed_layer_fails_the_image_and_keeps_nothing_partial() {
+    let registry = Registry::start();
+    let good = Archive::new().file("good", "x").tar();
+    let bad = Archive::new().file("../bad", "x").tar();
+    registry.image("x", "t", &[good, bad], json!({}));
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/x:t", registry.address);
+    let error = sandbox.fails(&["pull", "-q", "--tls-verify=false", &reference]);
+    assert!(error.contains("../bad"), "{error}");
+    assert!(!sandbox.store().join("index.json").exists());
+    assert_eq!(super::sandbox::names(&sandbox.store().join("ingest")), [""; 0]);
+    // What stays is whole: at most the good layer.
+    for layer in super::sandbox::names(&sandbox.store().join("layers")) {
+        assert!(sandbox.store().join("layers").join(layer).join("fs/good").exists());
+    }
+}
+
+#[test]
+fn a_missing_image_is_told() {
+    let (registry, _) = with_image();
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:nowhere", registry.address));
+    assert!(error.contains("404") && error.contains("MANIFEST_UNKNOWN"), "{error}");
+}
