@@ -34,6 +34,7 @@ fn run(logger: &mut Logger) -> Result<u8, Error> {
             if globals.debug {
                 logger.take_records();
             }
+            log::debug!("{} {arguments:?}", entry.name);
             let arguments = match entry.parse(arguments)? {
                 cli::Arguments::Print(text) => return output::print(&text).map(|()| 0),
                 cli::Arguments::Parsed(arguments) => arguments,

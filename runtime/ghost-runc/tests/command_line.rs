@@ -215,9 +215,11 @@ fn the_log_gets_one_line_and_stderr_the_plain_text() {
     scratch.run(&["--log", "log.txt", "state", "x"]);
     scratch.run(&["--log", "log.txt", "--debug", "state", "x", "y"]);
     let text = scratch.read("log.txt");
-    let (first, second) = text.split_once('\n').unwrap();
-    assert_eq!(message(&format!("{first}\n")), "container does not exist");
-    assert!(message(second).contains("requires exactly 1"), "{second}");
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(message(lines[0]), "container does not exist");
+    assert!(lines[1].contains("level=debug"), "{text}");
+    assert!(message(lines[2]).contains("requires exactly 1"), "{text}");
 }
 
 #[test]
