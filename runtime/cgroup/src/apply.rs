@@ -238,3 +238,47 @@ fn no_devices() -> Error {
         value: "a".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with some files, which stands for a cgroup's.
+    fn directory(name: &str, files: &[&str]) -> Dir {
+        let path = std::env::temp_dir().join(format!("cgroup-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        for file in files {
+            std::fs::write(path.join(file), "").unwrap();
+        }
+        Dir::open(&path).unwrap()
+    }
+
+    fn write(file: &'static str, otherwise: Otherwise) -> Write {
+        Write { controller: "io".into(), file: file.into(), value: "1".into(), otherwise }
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_or_skipped_or_replaced() {
+        let cgroup =
+            Cgroup { mode: Mode::V1, hierarchies: vec![], explicit: true, rootless: false };
+        let dir = directory("missing", &["io.weight"]);
+        let result = cgroup.write_one(&dir, &write("io.bfq.weight", Otherwise::Fail));
+        assert!(matches!(result, Err(Error::Write { source: Errno::ENOENT, .. })), "{result:?}");
+        cgroup.write_one(&dir, &write("io.bfq.weight", Otherwise::Skip)).unwrap();
+        let instead = Otherwise::Instead("io.weight", "2".into());
+        cgroup.write_one(&dir, &write("io.bfq.weight", instead)).unwrap();
+        assert_eq!(dir.read("io.weight").unwrap(), "2");
+        let result = cgroup.write_one(&dir, &write("x", Otherwise::Instead("y", "2".into())));
+        assert!(matches!(&result, Err(Error::Write { file, .. }) if file == "y"), "{result:?}");
+        std::fs::remove_dir_all(&dir.path).unwrap();
+    }
+
+    #[test]
+    fn a_hierarchy_that_is_missing_is_an_error_unless_skipped() {
+        let cgroup =
+            Cgroup { mode: Mode::V1, hierarchies: vec![], explicit: true, rootless: false };
+        let result = cgroup.write(&[write("io.max", Otherwise::Fail)]);
+        assert!(matches!(result, Err(Error::NoController { .. })), "{result:?}");
+        cgroup.write(&[write("io.max", Otherwise::Skip)]).unwrap();
+    }
+}
