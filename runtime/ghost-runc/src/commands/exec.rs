@@ -114,9 +114,8 @@ fn or_kill(process: &Process, result: Result<(), Error>) -> Result<(), Error> {
 /// Digits only, and under its name only when whole: conmon reads the file as soon as it is there.
 fn write_pid(path: Option<&Path>, pid: i32) -> Result<(), Error> {
     let Some(path) = path else { return Ok(()) };
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let temporary = path.with_file_name(name);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o666);
     options
