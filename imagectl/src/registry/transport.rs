@@ -110,8 +110,9 @@ impl Transport {
                     (status_error(request.action, response).await, again, pause)
                 }
                 Err(error) => {
-                    let again =
-                        matches!(&error, Error::Http { source, .. } if !source.is_builder());
+                    // No connection at all is a wrong name or port more often than bad luck.
+                    let again = matches!(&error, Error::Http { source, .. }
+                        if !source.is_builder() && !source.is_connect());
                     (error, again, None)
                 }
             };

@@ -1,5 +1,8 @@
 //! The real binary against a registry of the test's own. Needs root: owners, devices and overlays.
 
+// A test fails by panicking, and so do the parts that it is built of.
+#![allow(clippy::unwrap_used)]
+
 mod archive;
 mod auth;
 mod bundle;
