@@ -24,6 +24,9 @@ use crate::store::{Entry, State, Store};
 use crate::sync::{Channel, Message};
 use crate::time::rfc3339;
 
+/// The version of the runtime-spec that states are written in.
+pub const OCI_VERSION: &str = "1.3.0";
+
 /// What `create` and `run` are asked for, beside the configuration.
 #[derive(Debug)]
 pub struct CreateOptions<'a> {
@@ -103,7 +106,8 @@ fn launch(
     check_preserved(options.preserve_fds)?;
     let linux = options.bundle.spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?;
+    let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?
+        .rootless(!nix::unistd::geteuid().is_root());
     let (mut plan, seccomp) = plan::build(&plan::Input {
         bundle: options.bundle,
         id: options.id,
@@ -195,8 +199,7 @@ impl<'a> Creation<'a> {
                 Some(Message::Failed(failure)) => return Err(Error::Init(failure)),
                 _ => {
                     let status = self.process.take().map(|process| process.wait());
-                    let how =
-                        status.and_then(Result::ok).map_or_else(String::new, |s| describe(&s));
+                    let how = status.and_then(Result::ok).map_or_else(String::new, describe);
                     return Err(Error::InitEnded { step, how });
                 }
             }
@@ -263,7 +266,7 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
     let hooks = spec.hooks().as_ref();
     Ok(State {
         id: options.id.to_owned(),
-        oci_version: spec.version().clone(),
+        oci_version: OCI_VERSION.to_owned(),
         pid: 0,
         start_time: 0,
         bundle: options.bundle.path.clone(),
@@ -287,7 +290,7 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
 /// A descriptor that the caller promised must be there: its number would be one of ours else.
 pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
     for fd in 3..3 + count as i32 {
-        if !sys::file::is_open(fd) {
+        if !sys::file::is_inherited(fd) {
             let reason = format!("descriptor {fd} (of {count}) is not open");
             return Err(Error::invalid("--preserve-fds", reason));
         }

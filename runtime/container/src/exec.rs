@@ -110,7 +110,7 @@ impl Container {
             None => Ok(()),
             Some(Message::Failed(failure)) => Err(Error::Exec(failure)),
             Some(_) => {
-                let how = process.wait().map_or_else(|e| e.to_string(), |s| describe(&s));
+                let how = process.wait().map_or_else(|e| e.to_string(), describe);
                 Err(Error::InitEnded { step: "exec", how })
             }
         }

@@ -20,8 +20,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::Pid;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use sys::process::Exit;
 use sys::tty::Size;
 
 use crate::error::{Context, Error};
@@ -212,26 +212,11 @@ fn reap_others(process: i32) {
 
 /// Reaps the process, which has ended.
 fn exit_code(process: &Process) -> Result<u8, Error> {
-    let peek = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-    let code = match waitid(Id::PIDFd(process.pidfd.as_fd()), peek) {
-        Ok(WaitStatus::Exited(_, code)) => Ok(code),
-        Ok(WaitStatus::Signaled(_, signal, _)) => Ok(128 + signal as i32),
-        // nix has no name for real-time signals; the kernel keeps the status for us to read.
-        Err(Errno::EINVAL) => real_time_exit_code(process.pid).ok_or(Errno::EINVAL),
-        Ok(_) => Err(Errno::EINVAL),
-        Err(errno) => Err(errno),
-    };
-    let code = code.context(|| format!("wait for process {}", process.pid))?;
-    // The status is known; the same names are missing again.
-    let _ = process.wait();
-    Ok(code as u8)
-}
-
-/// 128 and the number of the signal that killed a process nobody has reaped yet.
-fn real_time_exit_code(pid: i32) -> Option<i32> {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", Pid::from_raw(pid))).ok()?;
-    let status: i32 = stat.split_whitespace().next_back()?.parse().ok()?;
-    Some(128 + (status & 0x7f))
+    let exit = process.wait().context(|| format!("wait for process {}", process.pid))?;
+    Ok(match exit {
+        Exit::Code(code) => code as u8,
+        Exit::Signal(number) => 128 + number as u8,
+    })
 }
 
 #[cfg(test)]

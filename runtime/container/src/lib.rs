@@ -28,7 +28,7 @@ mod time;
 
 pub use bundle::Bundle;
 pub use container::{Container, Status};
-pub use create::{CreateOptions, Prepared, Running, create, prepare};
+pub use create::{CreateOptions, OCI_VERSION, Prepared, Running, create, prepare};
 pub use error::{Error, InitFailure, Os};
 pub use exec::ExecOptions;
 pub use plan::mount_options::KNOWN as MOUNT_OPTIONS;

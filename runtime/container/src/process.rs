@@ -4,7 +4,8 @@ use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::signal::Signal;
+use sys::process::Exit;
 
 /// A process we started.
 #[derive(Debug)]
@@ -17,22 +18,19 @@ pub struct Process {
 
 impl Process {
     /// Waits for the end and reaps it.
-    pub(crate) fn wait(&self) -> Result<WaitStatus, Errno> {
-        loop {
-            match waitid(Id::PIDFd(self.pidfd.as_fd()), WaitPidFlag::WEXITED) {
-                Err(Errno::EINTR) => {}
-                result => return result,
-            }
-        }
+    pub(crate) fn wait(&self) -> Result<Exit, Errno> {
+        sys::process::wait(self.pidfd.as_fd())
     }
 }
 
 /// How a process ended, in words.
-pub(crate) fn describe(status: &WaitStatus) -> String {
-    match status {
-        WaitStatus::Exited(_, code) => format!("exit status {code}"),
-        WaitStatus::Signaled(_, signal, _) => format!("signal: {}", signal.as_str()),
-        other => format!("{other:?}"),
+pub(crate) fn describe(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit status {code}"),
+        Exit::Signal(number) => match Signal::try_from(number) {
+            Ok(signal) => format!("signal: {signal}"),
+            Err(_) => format!("signal: {number}"),
+        },
     }
 }
 

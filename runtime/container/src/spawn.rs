@@ -113,7 +113,7 @@ fn through_intermediate(
                 Some(Message::Failed(failure)) => Err(Error::Init(failure)),
                 _ => Err(Error::InitEnded {
                     step: "joining namespaces",
-                    how: status.map_or_else(|e| e.to_string(), |s| crate::process::describe(&s)),
+                    how: status.map_or_else(|e| e.to_string(), crate::process::describe),
                 }),
             }
         }

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::Error;
 
 /// The newest runtime-spec this runtime knows.
-pub const SPEC_VERSION: &str = "1.3.0";
+pub use container::OCI_VERSION as SPEC_VERSION;
 
 /// The name of the positional arguments.
 const ARGUMENTS: &str = "arguments";

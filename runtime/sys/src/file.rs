@@ -56,10 +56,12 @@ pub fn dup_onto(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
     check(unsafe { libc::dup2(fd.as_raw_fd(), target) }.into()).map(drop)
 }
 
-/// Whether the caller of the program passed on this descriptor number.
-pub fn is_open(fd: i32) -> bool {
+/// Whether the caller of the program passed on this descriptor number: it is open, and not one of
+/// our own, which all close on exec.
+pub fn is_inherited(fd: i32) -> bool {
     // SAFETY: asks for flags only.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// Clears close-on-exec of a descriptor number that the caller passed on.
@@ -73,7 +75,8 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     let none = std::ptr::null_mut();
     // SAFETY: the peer's address is not asked for; the descriptor is new and ours.
     unsafe {
-        let fd = libc::accept4(listener.as_raw_fd(), none, std::ptr::null_mut(), libc::SOCK_CLOEXEC);
+        let fd =
+            libc::accept4(listener.as_raw_fd(), none, std::ptr::null_mut(), libc::SOCK_CLOEXEC);
         Ok(OwnedFd::from_raw_fd(check(fd.into())? as i32))
     }
 }
@@ -83,4 +86,36 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
 pub fn close_inherited(fd: BorrowedFd<'_>) {
     // SAFETY: the child's copy of the owner is never dropped: it execs or ends by _exit.
     unsafe { libc::close(fd.as_raw_fd()) };
+}
+
+/// recvmsg(2) of one message with at most one descriptor; none when the message has none, or the
+/// other side has gone. What else is in the message is not of interest.
+pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    const DESCRIPTOR: u32 = size_of::<libc::c_int>() as u32;
+    let mut text = [0u8; 4096];
+    // As u64s, because control messages are aligned so.
+    let mut control = [0u64; 8];
+    let mut part = libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() };
+    // SAFETY: all buffers live across the call and go with their lengths. A control message of
+    // type SCM_RIGHTS, checked for its length, holds a new descriptor that nobody else owns; the
+    // kernel closes those that don't fit.
+    unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE(DESCRIPTOR) as usize;
+        let flags = libc::MSG_CMSG_CLOEXEC;
+        check(libc::recvmsg(socket.as_raw_fd(), &mut message, flags) as libc::c_long)?;
+        let header = libc::CMSG_FIRSTHDR(&message);
+        if header.is_null()
+            || (*header).cmsg_level != libc::SOL_SOCKET
+            || (*header).cmsg_type != libc::SCM_RIGHTS
+            || (*header).cmsg_len < libc::CMSG_LEN(DESCRIPTOR) as usize
+        {
+            return Ok(None);
+        }
+        let fd = std::ptr::read_unaligned(libc::CMSG_DATA(header).cast::<libc::c_int>());
+        Ok(Some(OwnedFd::from_raw_fd(fd)))
+    }
 }

@@ -112,9 +112,11 @@ pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<O
         .map(owned)
 }
 
-/// move_mount(2): attaches the mount `from` at the directory or file `to`.
+/// move_mount(2): attaches the mount `from` at `to_path` below `to`, links followed, or at `to` itself
+/// when the path is empty.
 pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>, to_path: &CStr) -> Result<()> {
     const F_EMPTY_PATH: u32 = 0x04;
+    const T_SYMLINKS: u32 = 0x10;
     const T_EMPTY_PATH: u32 = 0x40;
     // SAFETY: terminated strings that live across the call.
     check(unsafe {
@@ -124,7 +126,7 @@ pub fn move_mount(from: BorrowedFd<'_>, to: BorrowedFd<'_>, to_path: &CStr) -> R
             c"".as_ptr(),
             to.as_raw_fd(),
             to_path.as_ptr(),
-            F_EMPTY_PATH | T_EMPTY_PATH,
+            F_EMPTY_PATH | T_SYMLINKS | T_EMPTY_PATH,
         )
     })
     .map(drop)

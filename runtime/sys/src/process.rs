@@ -197,3 +197,31 @@ pub fn set_parent_death_signal(signal: i32) -> Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into())
         .map(drop)
 }
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// A signal of this number killed it, real-time ones included.
+    Signal(i32),
+}
+
+/// waitid(2) by pidfd (Linux 5.4): waits for the end of a child and reaps it.
+pub fn wait(pidfd: BorrowedFd<'_>) -> Result<Exit> {
+    loop {
+        // SAFETY: the kernel fills the zeroed structure; for an ended child, it has a status.
+        let (result, code, status) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let id = pidfd.as_raw_fd() as libc::id_t;
+            let result = libc::waitid(libc::P_PIDFD, id, &mut info, libc::WEXITED);
+            (check(result.into()), info.si_code, info.si_status())
+        };
+        match result {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(_) if code == libc::CLD_EXITED => return Ok(Exit::Code(status)),
+            Ok(_) => return Ok(Exit::Signal(status)),
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! words the error.
 
 pub(crate) mod console;
+mod copy_up;
 mod device;
 pub(crate) mod identity;
 mod mask;
@@ -91,7 +92,8 @@ fn prepare(
         sys::file::loopback_up().step(|| "bring up the loopback interface")?;
     }
     nix::unistd::setsid().step(|| "setsid")?;
-    let rootfs = rootfs::Rootfs::attach(&plan.rootfs)?;
+    let mut copied = None;
+    let rootfs = rootfs::Rootfs::attach(&plan.rootfs, &mut copied)?;
     let mut late_cgroups = plan.late_cgroup_namespace;
     for mount in &plan.rootfs.mounts {
         if late_cgroups && matches!(mount.source, crate::plan::Source::Cgroup(_)) {

@@ -11,6 +11,7 @@ use sys::mount::{
     move_mount,
 };
 
+use super::copy_up::copy_up;
 use super::root::Root;
 use super::{Result, Step, failure};
 use crate::error::InitFailure;
@@ -25,13 +26,15 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
     if plan.destination.is_empty() {
         return Err(failure(format!("{name}: the root itself can't be mounted over")));
     }
-    let target = target(root, plan).step(|| format!("{name}: make the mount point"))?;
+    let (target, existed) = target(root, plan).step(|| format!("{name}: make the mount point"))?;
     let mount = match &plan.source {
         Source::Tree { tree, .. } => {
             move_mount(tree.as_fd(), target.as_fd(), c"").step(|| name.clone())?;
             tree.try_clone().step(|| name.clone())?
         }
         Source::New { fstype, source, flags, data } => {
+            let mode = mode_of_covered(fstype, data, existed, &target)?;
+            let data = mode.iter().chain(data);
             let result = filesystem(fstype, source, flags, data, plan.attributes);
             let mount = match result {
                 Err(InitFailure { errno: Some(Errno::EPERM), .. })
@@ -43,6 +46,9 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
                 result => result,
             }
             .map_err(|error| InitFailure { step: format!("{name}{}", error.step), ..error })?;
+            if plan.copy_up {
+                copy_up(target.as_fd(), mount.as_fd()).step(|| format!("{name}: copy up"))?;
+            }
             move_mount(mount.as_fd(), target.as_fd(), c"").step(|| format!("{name}: attach"))?;
             mount
         }
@@ -55,11 +61,11 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
     Ok(mount)
 }
 
-/// The mount point. procfs and sysfs are what the kernel's interfaces are found by, so their
-/// mount points may not be links.
-fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<OwnedFd, Errno> {
+/// The mount point, and whether it was there before. procfs and sysfs are what the kernel's
+/// interfaces are found by, so their mount points may not be links.
+fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<(OwnedFd, bool), Errno> {
     match &plan.source {
-        Source::Tree { is_dir: false, .. } => root.file(&plan.destination),
+        Source::Tree { is_dir: false, .. } => Ok((root.file(&plan.destination)?, true)),
         Source::New { fstype, .. } if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) => {
             let (parent, name) = root.parent(&plan.destination)?;
             match nix::sys::stat::mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
@@ -67,18 +73,36 @@ fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<OwnedFd, Errn
                 Err(errno) => return Err(errno),
             }
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            nix::fcntl::openat(&parent, name, flags, Mode::empty())
+            Ok((nix::fcntl::openat(&parent, name, flags, Mode::empty())?, true))
         }
-        _ => root.directory(&plan.destination),
+        _ => match root.open(&plan.destination, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOENT) => Ok((root.directory(&plan.destination)?, false)),
+            result => result.map(|fd| (fd, true)),
+        },
     }
 }
 
+/// A tmpfs without a mode of its own takes over that of the directory it covers, as in runc.
+fn mode_of_covered(
+    fstype: &CStr,
+    data: &[(CString, Option<CString>)],
+    existed: bool,
+    target: &OwnedFd,
+) -> Result<Option<(CString, Option<CString>)>> {
+    let given = data.iter().any(|(key, _)| key.as_c_str() == c"mode");
+    if fstype != c"tmpfs" || given || !existed {
+        return Ok(None);
+    }
+    let mode = nix::sys::stat::fstat(target).step(|| "stat a mount point")?.st_mode & 0o7777;
+    Ok(CString::new(format!("{mode:o}")).ok().map(|mode| (c"mode".to_owned(), Some(mode))))
+}
+
 /// A detached mount of a new file system. Steps of failures begin with a colon or a space.
-fn filesystem(
+fn filesystem<'a>(
     fstype: &CStr,
     source: &CStr,
     flags: &[CString],
-    data: &[(CString, Option<CString>)],
+    data: impl IntoIterator<Item = &'a (CString, Option<CString>)>,
     attributes: u64,
 ) -> Result<OwnedFd> {
     let context = fsopen(fstype).step(|| ": fsopen")?;

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, umount2};
-use sys::mount::{SetAttr, attr, mount_setattr, move_mount};
+use sys::mount::{SetAttr, attr, clone_tree, mount_setattr, move_mount};
 
 use super::procfs::Procfs;
 use super::root::Root;
@@ -20,6 +20,7 @@ use crate::plan::{MountPlan, RootfsPlan, Source};
 /// The root file system on its way from a directory of the host to `/` of the container.
 pub(crate) struct Rootfs<'a> {
     plan: &'a RootfsPlan,
+    tree: BorrowedFd<'a>,
     /// Mounts to make read-only at the end, with their names.
     late: RefCell<Vec<(&'a str, OwnedFd)>>,
     /// The container's own procfs.
@@ -27,8 +28,9 @@ pub(crate) struct Rootfs<'a> {
 }
 
 impl<'a> Rootfs<'a> {
-    /// Cuts the new mount namespace off from the host's and attaches the root file system.
-    pub fn attach(plan: &'a RootfsPlan) -> Result<Rootfs<'a>> {
+    /// Cuts the new mount namespace off from the host's and attaches the root file system. `copied`
+    /// keeps the tree that had to be found in a joined namespace.
+    pub fn attach(plan: &'a RootfsPlan, copied: &'a mut Option<OwnedFd>) -> Result<Rootfs<'a>> {
         let flags = MsFlags::from_bits_truncate(plan.propagation) | MsFlags::MS_REC;
         set_propagation(c"/", flags).step(|| "set the propagation of /")?;
         let path = CString::new(plan.path.as_os_str().as_bytes())
@@ -36,15 +38,24 @@ impl<'a> Rootfs<'a> {
         if plan.propagation == propagation::SHARED {
             make_parent_private(&plan.path)?;
         }
-        move_mount(plan.tree.as_fd(), AT_FDCWD, &path)
+        let tree = match &plan.tree {
+            Some(tree) => tree.as_fd(),
+            None => {
+                let tree = clone_tree(AT_FDCWD, &path, true)
+                    .step(|| format!("root.path: rootfs {}", plan.path.display()))?;
+                let tree: &'a OwnedFd = copied.insert(tree);
+                tree.as_fd()
+            }
+        };
+        move_mount(tree, AT_FDCWD, &path)
             .step(|| format!("mount rootfs {}", plan.path.display()))?;
         // Modes and owners are the configuration's until the end.
         nix::sys::stat::umask(nix::sys::stat::Mode::empty());
-        Ok(Rootfs { plan, late: RefCell::default(), proc: RefCell::default() })
+        Ok(Rootfs { plan, tree, late: RefCell::default(), proc: RefCell::default() })
     }
 
     pub fn root(&self) -> Root<'_> {
-        Root(self.plan.tree.as_fd())
+        Root(self.tree)
     }
 
     /// Carries out one entry of `mounts`.
@@ -70,7 +81,7 @@ impl<'a> Rootfs<'a> {
 
     /// Makes it the root directory of this process, and of all that share its mount namespace.
     pub fn pivot(&self) -> Result<()> {
-        nix::unistd::fchdir(&self.plan.tree).step(|| "change directory to the rootfs")?;
+        nix::unistd::fchdir(self.tree).step(|| "change directory to the rootfs")?;
         if self.plan.no_pivot {
             return self.move_to_root();
         }
@@ -86,7 +97,7 @@ impl<'a> Rootfs<'a> {
 
     /// For where pivot_root(2) can't be used: an initramfs as the host's root.
     fn move_to_root(&self) -> Result<()> {
-        move_mount(self.plan.tree.as_fd(), AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
+        move_mount(self.tree, AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
         nix::unistd::chroot(".").step(|| "chroot to the rootfs")?;
         nix::unistd::chdir("/").step(|| "change directory to /")
     }
@@ -110,7 +121,7 @@ impl<'a> Rootfs<'a> {
             root.propagation = mode;
         }
         if root != SetAttr::default() {
-            mount_setattr(self.plan.tree.as_fd(), root).step(|| "set the options of the rootfs")?;
+            mount_setattr(self.tree, root).step(|| "set the options of the rootfs")?;
         }
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         Ok(())

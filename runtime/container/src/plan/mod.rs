@@ -51,8 +51,9 @@ pub(crate) struct InitPlan {
 #[derive(Debug)]
 pub(crate) struct RootfsPlan {
     pub path: PathBuf,
-    /// A detached copy of the tree at `path`, made by the parent.
-    pub tree: OwnedFd,
+    /// A detached copy of the tree at `path`, made by the parent; none where `path` is one of a
+    /// mount namespace that init joins.
+    pub tree: Option<OwnedFd>,
     /// Of every mount in the new namespace, before anything is mounted.
     pub propagation: u64,
     /// Of the root mount, at the end.
@@ -240,7 +241,8 @@ fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String
 fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<RootfsPlan, Error> {
     let spec = &input.bundle.spec;
     let path = input.bundle.rootfs()?;
-    if !path.is_dir() {
+    let joined = namespaces.new & flag::MOUNT == 0;
+    if !joined && !path.is_dir() {
         let why =
             if path.exists() { nix::errno::Errno::ENOTDIR } else { nix::errno::Errno::ENOENT };
         return Err(Error::system(format!("root.path: rootfs {}", path.display()), why));
@@ -268,7 +270,7 @@ fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<R
     let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
     let devices = if host_dev { None } else { Some(device::plan(linux, namespaces)?) };
     Ok(RootfsPlan {
-        tree: mount::clone_host_tree(&path, true, before)?,
+        tree: if joined { None } else { Some(mount::clone_host_tree(&path, true, before)?) },
         path,
         propagation: before,
         root_propagation,

@@ -27,6 +27,8 @@ pub(crate) struct MountPlan {
     pub attributes: u64,
     /// Set when everything below is in place: tmpfs, whose files may be others' mount points.
     pub late_readonly: bool,
+    /// What it covers is copied into it.
+    pub copy_up: bool,
     /// Changes once it is attached, in order.
     pub propagation: Vec<SetAttr>,
 }
@@ -114,6 +116,9 @@ fn plan_one(
         "mounts[{index}] ({} on /{relative})",
         if fstype.is_empty() { "bind" } else { fstype }
     );
+    if options.copy_up && fstype != "tmpfs" {
+        return Err(Error::invalid(field("options"), "tmpcopyup is for tmpfs only"));
+    }
     let late_readonly = fstype == "tmpfs" && options.top.set & attr::RDONLY != 0;
     let source = if options.bind || fstype == "bind" {
         bind(&field("source"), mount, input, &mut options, propagation)?
@@ -136,6 +141,7 @@ fn plan_one(
         source,
         attributes: options.top.set,
         late_readonly,
+        copy_up: options.copy_up,
         propagation: changes,
     })
 }

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub propagation: Vec<SetAttr>,
     /// Flags of the superblock.
     pub superblock: Vec<&'static str>,
+    /// A new tmpfs gets a copy of what it covers.
+    pub copy_up: bool,
     /// What only the file system understands.
     pub data: Vec<String>,
 }
@@ -39,6 +41,7 @@ enum Effect {
     ReadOnly(bool),
     Propagation(u64),
     Bind,
+    CopyUp,
     Nothing,
     Unsupported,
 }
@@ -100,6 +103,7 @@ pub const KNOWN: &[&str] = &[
     "suid",
     "symfollow",
     "sync",
+    "tmpcopyup",
     "unbindable",
 ];
 
@@ -126,7 +130,7 @@ fn attribute(word: &str) -> Option<Effect> {
 }
 
 fn effect(word: &str) -> Option<Effect> {
-    use Effect::{Bind, Nothing, Propagation, ReadOnly, Superblock, Unsupported};
+    use Effect::{Bind, CopyUp, Nothing, Propagation, ReadOnly, Superblock, Unsupported};
     Some(match word {
         "defaults" | "silent" | "loud" => Nothing,
         "ro" => ReadOnly(true),
@@ -143,7 +147,8 @@ fn effect(word: &str) -> Option<Effect> {
         "slave" | "rslave" => Propagation(propagation::SLAVE),
         "shared" | "rshared" => Propagation(propagation::SHARED),
         "unbindable" | "runbindable" => Propagation(propagation::UNBINDABLE),
-        "tmpcopyup" | "idmap" | "ridmap" | "remount" => Unsupported,
+        "tmpcopyup" => CopyUp,
+        "idmap" | "ridmap" | "remount" => Unsupported,
         _ => return attribute(word),
     })
 }
@@ -175,6 +180,7 @@ fn apply(options: &mut Options, word: &str, effect: Effect) -> Result<(), String
     match effect {
         Effect::Nothing => {}
         Effect::Unsupported => return Err(word.to_owned()),
+        Effect::CopyUp => options.copy_up = true,
         Effect::Bind => {
             options.bind = true;
             options.recursive = word == "rbind";
@@ -245,7 +251,7 @@ mod tests {
 
     #[test]
     fn what_can_not_take_effect_is_named() {
-        assert_eq!(parse(&words("rw,tmpcopyup")), Err("tmpcopyup".to_owned()));
+        assert_eq!(parse(&words("rw,idmap")), Err("idmap".to_owned()));
     }
 
     #[test]

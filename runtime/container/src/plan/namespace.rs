@@ -75,13 +75,27 @@ fn flag_of(kind: LinuxNamespaceType) -> u64 {
     }
 }
 
+/// As config.json writes it.
+fn name_of(flag: u64) -> &'static str {
+    match flag {
+        flag::MOUNT => "mount",
+        flag::CGROUP => "cgroup",
+        flag::UTS => "uts",
+        flag::IPC => "ipc",
+        flag::USER => "user",
+        flag::PID => "pid",
+        flag::NET => "network",
+        _ => "time",
+    }
+}
+
 /// Reads `linux.namespaces` and what belongs to them.
 pub(crate) fn plan(linux: &Linux) -> Result<Namespaces, Error> {
     let mut namespaces = Namespaces::default();
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let flag = flag_of(namespace.typ());
         if namespaces.has(flag) {
-            let reason = format!("namespace type {:?} given twice", namespace.typ().to_string());
+            let reason = format!("a namespace of type {} is given already", name_of(flag));
             return Err(Error::invalid(format!("linux.namespaces[{index}].type"), reason));
         }
         match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
@@ -139,6 +153,11 @@ fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Option<String>
 
 /// The namespace that a sysctl is part of, by its path below /proc/sys, and its name.
 pub(crate) fn of_sysctl(path: &str) -> Option<(u64, &'static str)> {
+    let flag = flag_of_sysctl(path)?;
+    Some((flag, name_of(flag)))
+}
+
+fn flag_of_sysctl(path: &str) -> Option<u64> {
     const IPC: &[&str] = &[
         "kernel/msgmax",
         "kernel/msgmnb",
@@ -150,13 +169,13 @@ pub(crate) fn of_sysctl(path: &str) -> Option<(u64, &'static str)> {
         "kernel/shm_rmid_forced",
     ];
     if IPC.contains(&path) || path.starts_with("fs/mqueue/") {
-        Some((flag::IPC, "ipc"))
+        Some(flag::IPC)
     } else if path.starts_with("net/") {
-        Some((flag::NET, "network"))
+        Some(flag::NET)
     } else if path == "kernel/domainname" || path == "kernel/hostname" {
-        Some((flag::UTS, "uts"))
+        Some(flag::UTS)
     } else if path.starts_with("user/") {
-        Some((flag::USER, "user"))
+        Some(flag::USER)
     } else {
         None
     }
