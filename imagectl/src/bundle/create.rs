@@ -121,7 +121,7 @@ impl Bundle<'_> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Argument {
                 option: "--copy",
-                reason: "is needed: only root can mount an overlay".into(),
+                reason: "needed, for only root can mount an overlay".into(),
             });
         }
         let stack = self.store.stack(self.image.name(), &self.config.rootfs.diff_ids)?;

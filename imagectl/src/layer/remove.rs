@@ -21,17 +21,15 @@ pub fn is_directory(stat: &rustix::fs::Stat) -> bool {
 
 /// Opens a directory for listing. A symlink in its place is an error, and so is a mount point:
 /// what is mounted there is not ours to delete.
-fn open(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+fn open(parent: BorrowedFd<'_>, name: &[u8], mode: u32) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    match rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve) {
-        // Without privileges, a directory may have been made unreadable by its own mode.
-        Err(Errno::ACCESS) => {
-            rustix::fs::chmodat(parent, name, Mode::RWXU, AtFlags::empty())?;
-            rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)
-        }
-        result => result,
+    let all = Mode::RWXU;
+    if !Mode::from_raw_mode(mode).contains(all) && !rustix::process::geteuid().is_root() {
+        // Its own mode keeps an owner out who is not root.
+        rustix::fs::chmodat(parent, name, Mode::from_raw_mode(mode) | all, AtFlags::empty())?;
     }
+    rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve)
 }
 
 /// Removes what has the name, a directory with all it holds. Nothing having it is fine.
@@ -58,7 +56,7 @@ pub fn prune(
         }
         return Ok(!kept);
     }
-    let directory = open(parent, name)?;
+    let directory = open(parent, name, stat.st_mode)?;
     let emptied = prune_inside(directory.as_fd(), keep, &path)?;
     drop(directory);
     if kept || !emptied {

@@ -9,6 +9,7 @@ mod bundle;
 mod hostile;
 mod manifests;
 mod peers;
+mod people;
 mod pull;
 mod registry;
 mod sandbox;

@@ -32,6 +32,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Close the connection after so many bytes of the body.
     pub cut: Option<usize>,
+    /// Leave the connection open behind that.
+    pub stay: bool,
 }
 
 impl Answer {
@@ -185,5 +187,10 @@ fn write(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
     }
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"\r\n")?;
-    stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])
+    stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])?;
+    if answer.stay {
+        // Until the client has enough of it.
+        let _ = stream.read(&mut [0])?;
+    }
+    Ok(())
 }
