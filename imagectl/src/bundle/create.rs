@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::spec::{Conversion, convert};
@@ -70,7 +70,12 @@ fn make_directory(path: &Path) -> Result<bool> {
     }
     let mut entries = std::fs::read_dir(path).map_err(Error::io("read", path))?;
     match entries.next() {
-        None => Ok(false),
+        None => {
+            // Nobody else may reach a stranger's setuid files, whoever made the directory.
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o700))
+                .map_err(Error::io("set the mode of", path))?;
+            Ok(false)
+        }
         Some(_) => Err(Error::Argument {
             option: "DIR",
             reason: format!("{} is not empty", path.display()),

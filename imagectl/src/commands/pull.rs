@@ -44,10 +44,7 @@ impl Pull {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let request = Request {
             reference: Reference::parse(&self.reference)?,
-            platform: match &self.platform {
-                Some(text) => Platform::parse(text)?,
-                None => Platform::host(),
-            },
+            platform: self.platform.as_deref().map(Platform::parse).transpose()?,
             registry: Config {
                 tls_verify: self.tls_verify,
                 credential: self.creds.as_deref().map(Credential::parse).transpose()?,

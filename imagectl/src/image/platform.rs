@@ -73,6 +73,12 @@ impl Platform {
         best.map(|(_, descriptor)| descriptor)
     }
 
+    /// Can what is made for `offer` run here?
+    #[must_use]
+    pub fn runs(&self, offer: &Self) -> bool {
+        self.rank(offer).is_some()
+    }
+
     /// How well `offer` serves `self`; `None` if it doesn't run there.
     fn rank(&self, offer: &Self) -> Option<u32> {
         let offer = normal(&offer.os, &offer.architecture, offer.variant.as_deref());

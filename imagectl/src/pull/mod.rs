@@ -27,8 +27,9 @@ use resolve::{Resolved, resolve};
 pub struct Request {
     /// The image.
     pub reference: Reference,
-    /// Which of an index's images.
-    pub platform: Platform,
+    /// The platform that the image must be for. Without one, this machine's is taken from an index,
+    /// and a name that has but one image is taken as it is.
+    pub platform: Option<Platform>,
     /// How to talk to the registry.
     pub registry: Config,
     /// Unpack the layers too; needs root.
@@ -85,7 +86,8 @@ async fn run(
 ) -> Result<Pulled> {
     let registry = Arc::new(Registry::new(&request.reference, &request.registry)?);
     let name = request.reference.to_string();
-    let resolved = resolve(&registry, store, &request.reference, &request.platform).await?;
+    let platform = request.platform.clone().unwrap_or_else(Platform::host);
+    let resolved = resolve(&registry, store, &request.reference, &platform).await?;
     let Resolved { source, descriptor, bytes, manifest } = resolved;
     let config_bytes = match store.has_blob(&manifest.config) {
         true => store.read_document(&manifest.config)?,
@@ -93,6 +95,12 @@ async fn run(
     };
     let what = format!("config {}", manifest.config.digest);
     let config = ImageConfig::parse(&what, &config_bytes, manifest.layers.len())?;
+    let single = source == descriptor.digest;
+    if single && request.platform.as_ref().is_some_and(|wanted| !wanted.runs(&platform_of(&config)))
+    {
+        let reason = format!("is for {}, not for {platform}", platform_of(&config));
+        return Err(Error::Document { what: name, reason });
+    }
 
     let mut seen = HashSet::new();
     let mut jobs = JoinSet::new();

@@ -154,6 +154,19 @@ fn indexes() {
 }
 
 #[test]
+fn a_single_image_must_be_for_the_platform_asked_for() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let reference = format!("{}/x:t", registry.address);
+    let pull = |platform| ["pull", "-q", "--tls-verify=false", "--platform", platform, &reference];
+    let error = sandbox.fails(&pull("linux/arm64"));
+    assert!(error.contains("is for linux/amd64, not for linux/arm64"), "{error}");
+    sandbox.assert_store_is_empty();
+    sandbox.ok(&pull("linux/amd64"));
+}
+
+#[test]
 fn an_index_that_points_to_indexes_without_end() {
     let sandbox = Sandbox::new();
     let registry = Registry::start();
