@@ -28,6 +28,10 @@ pub const CASES: &[Case] = &[
         (Peer::Runc, "runs only on cgroup v1 here"),
         (Peer::Crun, "crun 1.8.1 fails with EBUSY"),
     ]),
+    Case::new("cgroups-v2/host-mount-keeps-its-options", host_options)
+        .needs(CONTROLLERS)
+        .not_on(&[(Peer::Runc, "runc 1.1 resets them")]),
+    Case::new("cgroups-v2/systemd", systemd).needs(&[Need::Systemd]),
     Case::new("cgroups-v2/memory", memory).needs(CONTROLLERS),
     Case::new("cgroups-v2/memory-limit-kills", memory_kills).needs(CONTROLLERS),
     Case::new("cgroups-v2/cpu", cpu).needs(CONTROLLERS),
@@ -138,6 +142,51 @@ fn exec_inner(env: &mut Env) -> Outcome {
         Ok(group_of(pid)?.ends_with("init").then_some(()))
     })?;
     env.exec(&id, &[], &["echo", "in"]).ok()?;
+    Ok(())
+}
+
+fn systemd(env: &mut Env) -> Outcome {
+    // A scope of its own below the slice; later commands find it without the flag. A runtime that
+    // has not built it must say so.
+    let mut bundle = env.bundle()?;
+    bundle.args(&["sleep", "1000"]);
+    bundle.set("/linux/cgroupsPath", json!(format!("system.slice:cf:{}", env.mark)))?;
+    bundle.set("/linux/resources/pids", json!({"limit": 33}))?;
+    bundle.save()?;
+    let id = env.id("scope");
+    env.adopt(&id);
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let output = env.runtime(&["--systemd-cgroup", "run", "-d", "-b", &dir, &id]).output()?;
+    if env.is(Peer::Ghost) && output.code() != 0 {
+        output.expect_code(1)?;
+        ensure!(output.stderr.contains("systemd"), "the line does not name the flag: {output}");
+        return env.nothing_left();
+    }
+    output.expect_code(0)?;
+    let group = group_of(env.pid(&id)?)?;
+    let scope = format!("cf-{}.scope", env.mark);
+    ensure!(group.to_string_lossy().contains(&scope), "group {}", group.display());
+    ensure_eq!(fs::read_to_string(group.join("pids.max"))?.trim(), "33", "pids.max");
+    env.runtime(&["delete", "--force", &id]).ok()?;
+    let output = env.command(&["systemctl", "is-active", &scope]).output()?;
+    ensure!(output.stdout.trim() != "active", "the scope is active: {output}");
+    Ok(())
+}
+
+fn host_options(env: &mut Env) -> Outcome {
+    // A mount of cgroup2 from the host's cgroup namespace sets the options of all of them anew.
+    let options = || -> Result<String, Failure> {
+        let table = fs::read_to_string("/proc/self/mountinfo")?;
+        let line = table.lines().find(|line| line.contains(" /sys/fs/cgroup "));
+        Ok(line.and_then(|l| l.rsplit(' ').next()).unwrap_or_default().to_owned())
+    };
+    let before = options()?;
+    ensure!(before.contains("nsdelegate"), "the machine itself lacks the option: {before}");
+    let mut bundle = env.bundle()?;
+    bundle.drop_namespace("cgroup")?.args(&["cat", "/sys/fs/cgroup/cgroup.controllers"]);
+    let output = env.run(&bundle)?.ok()?;
+    ensure!(output.stdout.contains("memory"), "no cgroup file system inside: {output}");
+    ensure_eq!(options()?, before, "options of the host's mount");
     Ok(())
 }
 

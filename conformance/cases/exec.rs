@@ -104,7 +104,7 @@ fn rich(env: &Env) -> Result<Bundle, Failure> {
         json!({"uid": 1000, "gid": 1001, "additionalGids": [7], "umask": 0o27}),
     )?;
     bundle.set("/process/oomScoreAdj", json!(300))?;
-    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 90, "hard": 91}]))?;
+    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_NPROC", "soft": 90, "hard": 91}]))?;
     Ok(bundle)
 }
 
@@ -121,7 +121,7 @@ fn from_config(env: &mut Env) -> Outcome {
     ensure_eq!(report["status"]["Gid"], "1001 1001 1001 1001", "gid");
     ensure_eq!(report["status"]["Groups"], "7", "groups");
     ensure_eq!(report["status"]["NoNewPrivs"], "1", "NoNewPrivs");
-    ensure_eq!(report["limits"]["Max open files"], json!(["90", "91"]), "open files");
+    ensure_eq!(report["limits"]["Max processes"], json!(["90", "91"]), "processes");
     ensure_eq!(report["oom_score_adj"], "300", "oom_score_adj");
     ensure_eq!(report["status"]["CapBnd"], "0000000020000420", "bounding set");
     Ok(())

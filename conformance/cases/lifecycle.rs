@@ -49,6 +49,7 @@ pub const CASES: &[Case] = &[
         (Peer::Runc, "the state file's layout is another one"),
         (Peer::Crun, "the state file's layout is another one"),
     ]),
+    Case::new("lifecycle/every-verb-in-an-empty-environment", empty_environment),
     Case::new("lifecycle/container-outlives-its-creator", outlives),
 ];
 
@@ -363,6 +364,31 @@ fn pid_reuse(env: &mut Env) -> Outcome {
     ensure!(leaks::processes().iter().any(|(p, _)| *p == pid), "the other process was killed");
     fs::write(&file, text)?;
     Ok(())
+}
+
+fn empty_environment(env: &mut Env) -> Outcome {
+    // podman calls with nothing but XDG_RUNTIME_DIR.
+    let bundle = sleeper(env)?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let id = env.id("e");
+    env.adopt(&id);
+    for words in [
+        &["create", "--bundle", &dir, &id][..],
+        &["start", &id],
+        &["state", &id],
+        &["list"],
+        &["exec", &id, "true"],
+        &["kill", &id, "KILL"],
+        &["delete", "--force", &id],
+    ] {
+        if env.is(Peer::Crun) {
+            // crun needs its preloaded library.
+            env.runtime(words).ok()?;
+        } else {
+            env.runtime(words).clear_env().ok()?;
+        }
+    }
+    env.nothing_left()
 }
 
 fn outlives(env: &mut Env) -> Outcome {

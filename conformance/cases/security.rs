@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 use crate::call::wait_until;
-use crate::case::{Case, Failure, Outcome, Peer};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -36,6 +36,8 @@ pub const CASES: &[Case] = &[
     Case::new("security/rootfs-devices-are-symlinks", device_symlinks),
     Case::new("security/cwd-is-made-inside", cwd_symlink),
     Case::new("security/etc-passwd-is-a-symlink", passwd_symlink),
+    Case::new("security/apparmor-profile-that-is-not-loaded", apparmor_missing)
+        .needs(&[Need::AppArmor]),
     Case::new("security/init-is-not-dumpable-to-exec", ptrace_exec),
     Case::new("security/no-zombie-or-thread-of-the-runtime-inside", inside_only),
 ];
@@ -339,6 +341,15 @@ fn passwd_symlink(env: &mut Env) -> Outcome {
         env.run(&bundle)?.limit(Duration::from_secs(5)).output()?;
     }
     Ok(())
+}
+
+fn apparmor_missing(env: &mut Env) -> Outcome {
+    // A profile that can't be applied must stop the start, and never be passed over.
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/apparmorProfile", json!("no-such-profile"))?.args(&["true"]);
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.to_lowercase().contains("apparmor"), "{output}");
+    env.nothing_left()
 }
 
 fn ptrace_exec(env: &mut Env) -> Outcome {

@@ -26,11 +26,12 @@ impl<E: std::error::Error> From<E> for Failure {
 /// Fail the case with a formatted text unless the condition holds.
 #[macro_export]
 macro_rules! ensure {
-    ($condition:expr, $($text:tt)+) => {
-        if !$condition {
+    ($condition:expr, $($text:tt)+) => {{
+        let held: bool = $condition;
+        if !held {
             return Err($crate::case::Failure(format!($($text)+)));
         }
-    };
+    }};
 }
 
 /// Fail the case unless both values are equal; the text says what was compared.
@@ -67,8 +68,12 @@ pub enum Need {
     V2,
     /// cgroup v2 with the memory, cpu and pids controllers.
     V2Controllers,
+    /// Memory, cpu and pids controllers on either version.
+    Controllers,
     /// AppArmor enabled in the kernel.
     AppArmor,
+    /// systemd as process 1 of the machine, with cgroup v2.
+    Systemd,
     /// CAP_SYS_RESOURCE in the runner.
     SysResource,
     /// A kernel that has time namespaces.
@@ -78,10 +83,18 @@ pub enum Need {
 }
 
 impl Need {
-    /// Is this a matter of the cgroup view, of which the test run has several, and not of the
-    /// machine? A case of another view is left out, not skipped.
+    /// Is this a matter of the view, of which the test run has several (the VM's among them), and
+    /// not of the machine? A case of another view is left out, not skipped.
     pub fn is_view(self) -> bool {
-        matches!(self, Self::V1 | Self::V2 | Self::V2Controllers)
+        matches!(
+            self,
+            Self::V1
+                | Self::V2
+                | Self::V2Controllers
+                | Self::Controllers
+                | Self::AppArmor
+                | Self::Systemd
+        )
     }
 }
 

@@ -70,12 +70,6 @@ impl Terminal {
         }
     }
 
-    /// Everything that can be read now.
-    pub fn rest(&mut self) -> Result<String, Failure> {
-        self.fill()?;
-        Ok(std::mem::take(&mut self.seen))
-    }
-
     fn fill(&mut self) -> Result<(), Failure> {
         while readable(&self.master, Duration::from_millis(5))? {
             let mut buffer = [0; 4096];

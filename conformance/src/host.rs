@@ -45,8 +45,15 @@ impl Host {
             Need::V1 => (!self.v2, "no cgroup v1 hierarchies in this view".to_owned()),
             Need::V2 => (self.v2, "not a cgroup v2 view".to_owned()),
             Need::V2Controllers => (
-                self.v2 && ["memory", "cpu", "pids"].iter().all(|c| self.has_controller(c)),
+                self.v2 && self.has_controllers(),
                 "no cgroup v2 memory, cpu and pids controllers".to_owned(),
+            ),
+            Need::Controllers => {
+                (self.has_controllers(), "no memory, cpu and pids controllers".to_owned())
+            }
+            Need::Systemd => (
+                self.v2 && Path::new("/run/systemd/system").is_dir(),
+                "no systemd with cgroup v2".to_owned(),
             ),
             Need::AppArmor => (self.apparmor, "AppArmor is not enabled".to_owned()),
             Need::SysResource => (self.sys_resource, "no CAP_SYS_RESOURCE".to_owned()),
@@ -58,8 +65,9 @@ impl Host {
         (!met).then_some(reason)
     }
 
-    fn has_controller(&self, name: &str) -> bool {
-        self.controllers.iter().any(|c| c == name)
+    fn has_controllers(&self) -> bool {
+        let has = |name: &&str| self.controllers.iter().any(|c| c == name);
+        !self.v2 || ["memory", "cpu", "pids"].iter().all(has)
     }
 
     /// The cgroup file systems' mount points.

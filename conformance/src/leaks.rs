@@ -61,10 +61,11 @@ fn describe(pid: i32) -> String {
     format!("{} [{}]", line.trim(), comm.trim())
 }
 
-/// The mount table's lines.
+/// The mount table's lines, without what belongs to the whole file system and not to the mount.
 pub fn mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    table.lines().map(str::to_owned).collect()
+    let own = |line: &str| line.rsplit_once(' ').map_or(line, |(own, _)| own).to_owned();
+    table.lines().map(own).collect()
 }
 
 /// What is left of `env`'s containers, one line each; waits a little for processes that die.
