@@ -106,6 +106,22 @@ fn an_image_without_layers_and_one_with_a_layer_twice() {
 }
 
 #[test]
+fn more_layers_than_a_page_of_mount_options_can_name() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tars: Vec<_> = (0..120)
+        .map(|i| Archive::new().file(&format!("f{i}"), "x").file("last", &i.to_string()).tar())
+        .collect();
+    registry.image("x", "t", &tars, json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    sandbox.pull(&reference);
+    let found = sandbox.script(&format!(
+        "$imagectl bundle {reference} b >/dev/null; ls b/rootfs | wc -l; cat b/rootfs/last; $imagectl unbundle b >/dev/null"
+    ));
+    assert_eq!(found, "121\n119");
+}
+
+#[test]
 fn progress_is_plain_lines_without_a_terminal() {
     let sandbox = Sandbox::new();
     let registry = Registry::start();
