@@ -180,6 +180,8 @@ fn host_options(env: &mut Env) -> Outcome {
         let line = table.lines().find(|line| line.contains(" /sys/fs/cgroup "));
         Ok(line.and_then(|l| l.rsplit(' ').next()).unwrap_or_default().to_owned())
     };
+    // What systemd mounts it with; an earlier case may have been one that lost it.
+    env.command(&["mount", "-o", "remount,nsdelegate", "/sys/fs/cgroup"]).ok()?;
     let before = options()?;
     ensure!(before.contains("nsdelegate"), "the machine itself lacks the option: {before}");
     let mut bundle = env.bundle()?;

@@ -120,7 +120,11 @@ fn exec_socket(env: &mut Env) -> Outcome {
 fn foreground(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.set("/process/terminal", json!(true))?;
-    bundle.args(&["sh", "-c", "tty; stty size; read line; echo got $line; exit 5"]);
+    bundle.args(&[
+        "sh",
+        "-c",
+        "tty; until stty size 2>/dev/null; do sleep 0.02; done; read line; echo got $line; exit 5",
+    ]);
     let (mut terminal, slave) = Terminal::open(31, 99)?;
     let running = env.run(&bundle)?.on_terminal(&slave)?.spawn()?;
     drop(slave);
@@ -197,7 +201,8 @@ fn foreground_exec(env: &mut Env) -> Outcome {
     let bundle = env.bundle_with(&["sleep", "1000"])?;
     let id = env.detach(&bundle, "d", &[])?;
     let (mut terminal, slave) = Terminal::open(40, 90)?;
-    let script = "tty; stty size; read line; echo got $line; exit 6";
+    let script =
+        "tty; until stty size 2>/dev/null; do sleep 0.02; done; read line; echo got $line; exit 6";
     let running = env.exec(&id, &["-t"], &["sh", "-c", script]).on_terminal(&slave)?.spawn()?;
     drop(slave);
     terminal.expect("40 90", env.shared.limit)?;

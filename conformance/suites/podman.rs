@@ -352,7 +352,7 @@ fn terminal(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     let (mut terminal, slave) = Terminal::open(37, 91)?;
     let limit = env.shared.limit * 3;
-    let script = "tty; stty size; read line; echo got $line; trap 'stty size' WINCH; echo armed; \
+    let script = "tty; until stty size 2>/dev/null; do sleep 0.02; done; read line; echo got $line; trap 'stty size' WINCH; echo armed; \
                   while true; do sleep 0.05; done";
     let call = podman.run(&["--rm", "-it"], &["sh", "-c", script]);
     let running = call.on_terminal(&slave)?.spawn()?;
@@ -408,7 +408,8 @@ fn exec_terminal(env: &mut Env) -> Outcome {
     podman.start("host", "sleep 1000")?;
     let (mut terminal, slave) = Terminal::open(41, 87)?;
     let limit = env.shared.limit * 3;
-    let script = "tty; stty size; read line; echo got $line; exit 4";
+    let script =
+        "tty; until stty size 2>/dev/null; do sleep 0.02; done; read line; echo got $line; exit 4";
     let call = podman.call(&["exec", "-it", "host", "sh", "-c", script]);
     let running = call.on_terminal(&slave)?.spawn()?;
     drop(slave);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// The workspace's crates and the only crates of the workspace that each may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("ghost-runc", &["container", "seccomp"]),
+    ("ghost-runc", &["container", "seccomp", "sys"]),
     ("container", &["cgroup", "seccomp", "sys"]),
     ("cgroup", &["sys"]),
     ("seccomp", &[]),
