@@ -99,7 +99,7 @@ impl Transport {
         loop {
             let failure = match self.try_schemes(request).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
-                Ok(response) if response.status() == StatusCode::UNAUTHORIZED && !authenticated => {
+                Ok(response) if self.asks_for_credentials(&response) && !authenticated => {
                     authenticated = true;
                     self.authenticate(request, &response).await?;
                     continue;
@@ -185,6 +185,15 @@ impl Transport {
             url = next;
         }
         Err(bad(&shown(&url), format!("more than {REDIRECT_LIMIT} redirects")))
+    }
+
+    /// Is it the registry itself that answers 401? Where a redirect led, nobody may ask: the realm it
+    /// would name gets the credentials.
+    fn asks_for_credentials(&self, response: &Response) -> bool {
+        let url = response.url();
+        let own = Url::parse(&format!("{}://{}", url.scheme(), self.host));
+        response.status() == StatusCode::UNAUTHORIZED
+            && own.is_ok_and(|own| own.origin() == url.origin())
     }
 
     /// Gets what the registry asks for in its 401, for the requests to come.

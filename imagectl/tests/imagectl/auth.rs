@@ -191,6 +191,33 @@ fn config_of(tar: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn another_host_cannot_ask_for_the_credentials() {
+    let registry = with_image();
+    let other = Registry::start();
+    let (address, realm) = (other.address.clone(), format!("http://{}/token", other.address));
+    registry.rule(move |request| {
+        if authorization(request) != Some(&basic()) {
+            return Some(Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        let location = format!("http://{address}{}", request.path);
+        let blob = request.path.contains("/blobs/");
+        blob.then(|| Answer::status(307).with("Location", &location))
+    });
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/x:t", registry.address);
+    let creds = format!("user:{PASSWORD}");
+    for challenge in [format!("Bearer realm=\"{realm}\",service=\"s\""), "Basic realm=\"x\"".into()]
+    {
+        other.rule(move |_| Some(Answer::status(401).with("WWW-Authenticate", &challenge)));
+        let error =
+            sandbox.fails(&["pull", "-q", "--tls-verify=false", "--creds", &creds, &reference]);
+        assert!(error.contains("401") && error.contains(&other.address), "{error}");
+    }
+    assert!(!other.requests().is_empty());
+    assert!(other.requests().iter().all(|request| authorization(request).is_none()));
+}
+
+#[test]
 fn a_failing_redirect_shows_no_signature() {
     let registry = with_image();
     registry.rule(|request| {
