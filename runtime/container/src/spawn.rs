@@ -30,11 +30,10 @@ pub(crate) struct Handover<'a> {
 pub(crate) fn spawn(handover: Handover<'_>) -> Result<(Process, Channel), Error> {
     let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
     let plan = handover.plan;
-    let namespaces = &plan.namespaces;
-    let process = if namespaces.join.is_empty() && namespaces.time_offsets.is_none() {
-        direct(handover, &ours, theirs)?
-    } else {
+    let process = if plan.namespaces.needs_intermediate() {
         through_intermediate(handover, &ours, theirs)?
+    } else {
+        direct(handover, &ours, theirs)?
     };
     let done = serve(plan, process.pid);
     if done.is_err() {

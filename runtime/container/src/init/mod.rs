@@ -83,8 +83,10 @@ fn prepare(
     state: &State,
 ) -> Result<program::Program> {
     let mut waiting = plan.wait_for_parent;
-    if plan.namespaces.new & flag::USER != 0 {
+    if plan.wait_at_once {
         proceed(channel, &mut waiting)?;
+    }
+    if plan.namespaces.new & flag::USER != 0 {
         identity::become_root()?;
     }
     sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;

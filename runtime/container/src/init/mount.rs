@@ -150,12 +150,9 @@ fn host_sysfs(attributes: u64) -> Result<OwnedFd> {
 fn cgroup(cgroups: &CgroupMount, target: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
     match cgroups {
         CgroupMount::V2 { tree, .. } => {
-            let mount = match (filesystem(c"cgroup2", c"cgroup", &[], &[], attributes), tree) {
-                // Not ours to mount in a user namespace that shares the host's cgroup namespace.
-                (Err(InitFailure { errno: Some(Errno::EPERM | Errno::EBUSY), .. }), Some(tree)) => {
-                    own(tree, attributes)?
-                }
-                (result, _) => result?,
+            let mount = match tree {
+                Some(tree) => own(tree, attributes)?,
+                None => filesystem(c"cgroup2", c"cgroup", &[], &[], attributes)?,
             };
             move_mount(mount.as_fd(), target, c"").step(|| ": attach")?;
             Ok(mount)
@@ -209,6 +206,6 @@ fn v1(hierarchy: &V1Mount, base: Root<'_>, attributes: u64) -> Result<()> {
 
 fn own(tree: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
     let change = SetAttr { set: attributes | CGROUP, ..SetAttr::default() };
-    mount_setattr(tree.as_fd(), change).step(|| ": set the options of the container's cgroup")?;
+    mount_setattr(tree.as_fd(), change).step(|| ": set the options of the cgroup")?;
     tree.try_clone().step(|| ": duplicate a descriptor")
 }

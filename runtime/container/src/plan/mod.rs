@@ -31,6 +31,9 @@ pub(crate) struct InitPlan {
     pub namespaces: Namespaces,
     /// The parent has work on the child (id maps, v1 cgroups) that the child must wait for.
     pub wait_for_parent: bool,
+    /// It must wait before it does anything: without id maps it is nobody, and before the
+    /// intermediate process has told its pid, its own messages would come too early.
+    pub wait_at_once: bool,
     /// A cgroup namespace that can only be made once the parent has moved the child (v1).
     pub late_cgroup_namespace: bool,
     pub loopback: bool,
@@ -96,8 +99,10 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filt
     let filter = compile_seccomp(linux)?;
     process.seccomp = filter.as_ref().map(SeccompPlan::from);
     let hooks = spec.hooks().as_ref();
+    let wait_at_once = namespaces.new & flag::USER != 0 || namespaces.needs_intermediate();
     let plan = InitPlan {
-        wait_for_parent: namespaces.new & flag::USER != 0 || v1,
+        wait_for_parent: wait_at_once || v1,
+        wait_at_once,
         late_cgroup_namespace: v1 && new_cgroup,
         loopback: namespaces.new & flag::NET != 0,
         keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),

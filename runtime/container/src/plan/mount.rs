@@ -52,9 +52,9 @@ pub(crate) enum Source {
 /// What a `cgroup` mount shows.
 #[derive(Debug)]
 pub(crate) enum CgroupMount {
-    /// The one hierarchy; the container's own directory (without a cgroup namespace), which is
-    /// bound where the hierarchy can't be mounted.
-    V2 { own: Option<PathBuf>, tree: Option<OwnedFd> },
+    /// The one hierarchy; the host's mount of it, for a container without a cgroup namespace: a
+    /// mount of its own would reset the options of the host's.
+    V2 { host: Option<PathBuf>, tree: Option<OwnedFd> },
     /// A directory each, on a tmpfs.
     V1 { hierarchies: Vec<V1Mount>, links: Vec<(String, String)> },
 }
@@ -266,8 +266,8 @@ fn cgroup_mount(input: &Input<'_>, namespaces: &Namespaces) -> Result<CgroupMoun
     let private = namespaces.has(flag::CGROUP);
     let hierarchies = input.cgroup.hierarchies();
     if input.cgroup.mode() == cgroup::Mode::V2 {
-        let own = hierarchies.first().filter(|_| !private).map(Hierarchy::dir);
-        return Ok(CgroupMount::V2 { own, tree: None });
+        let host = hierarchies.first().filter(|_| !private).map(Hierarchy::mount_point);
+        return Ok(CgroupMount::V2 { host, tree: None });
     }
     let mut list = Vec::new();
     let mut links = Vec::new();
@@ -283,15 +283,15 @@ fn cgroup_mount(input: &Input<'_>, namespaces: &Namespaces) -> Result<CgroupMoun
     Ok(CgroupMount::V1 { hierarchies: list, links })
 }
 
-/// Opens the container's own control groups where they are to be shown; they must be there by now.
+/// Opens the control groups of the host that are to be shown; the container's own are there by now.
 pub(crate) fn open_cgroups(mounts: &mut [MountPlan]) -> Result<(), Error> {
     for mount in mounts {
         let Source::Cgroup(cgroups) = &mut mount.source else { continue };
         match cgroups {
-            CgroupMount::V2 { own, tree } => *tree = own_cgroup(own.as_deref())?,
+            CgroupMount::V2 { host, tree } => *tree = open_cgroup(host.as_deref())?,
             CgroupMount::V1 { hierarchies, .. } => {
                 for hierarchy in hierarchies {
-                    hierarchy.tree = own_cgroup(hierarchy.own.as_deref())?;
+                    hierarchy.tree = open_cgroup(hierarchy.own.as_deref())?;
                 }
             }
         }
@@ -299,7 +299,7 @@ pub(crate) fn open_cgroups(mounts: &mut [MountPlan]) -> Result<(), Error> {
     Ok(())
 }
 
-fn own_cgroup(path: Option<&Path>) -> Result<Option<OwnedFd>, Error> {
+fn open_cgroup(path: Option<&Path>) -> Result<Option<OwnedFd>, Error> {
     let Some(path) = path else { return Ok(None) };
     clone_host_tree(path, false, mount_options::propagation::PRIVATE).map(Some)
 }

@@ -40,6 +40,11 @@ impl Namespaces {
         self.all() & flag != 0
     }
 
+    /// Some can't be made by the clone3 that makes init, or joined after it.
+    pub fn needs_intermediate(&self) -> bool {
+        !self.join.is_empty() || self.time_offsets.is_some()
+    }
+
     /// All that differ from the runtime's.
     pub fn all(&self) -> u64 {
         self.join.iter().fold(self.new, |all, (flag, ..)| all | flag)
