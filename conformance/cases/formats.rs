@@ -36,6 +36,7 @@ pub const CASES: &[Case] = &[
     Case::new("formats/log-text-line", log_text).not_on(CRUN_OWN),
     Case::new("formats/log-to-stderr", log_stderr).not_on(CRUN_OWN),
     Case::new("formats/log-nothing-on-success", log_quiet),
+    Case::new("formats/log-debug", log_debug),
 ];
 
 fn sleeper(env: &Env) -> Result<Bundle, Failure> {
@@ -457,6 +458,26 @@ fn log_stderr(env: &mut Env) -> Outcome {
         output.stderr.ends_with("level=error msg=\"container does not exist\"\n"),
         "text form: {output}"
     );
+    Ok(())
+}
+
+fn log_debug(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["echo", "out"])?;
+    let log = env.dir.join("log");
+    let file = log.to_string_lossy().into_owned();
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let words =
+        ["--debug", "--log", &file, "--log-format", "json", "run", "-b", &dir, &env.id("x")];
+    let output = env.runtime(&words).ok()?;
+    ensure_eq!(output.stdout, "out\n", "stdout");
+    let text = fs::read_to_string(log)?;
+    if !env.is(Peer::Crun) {
+        ensure!(!text.is_empty(), "no debug line");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line)?;
+            ensure!(line["level"] == "debug" || line["level"] == "info", "level of {line}");
+        }
+    }
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 mod budget;
 mod cgroups_v1;
 mod cgroups_v2;
+mod devices;
 mod errors;
 mod exec;
 mod formats;
@@ -24,6 +25,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         formats::CASES,
         errors::CASES,
         mounts::CASES,
+        devices::CASES,
         namespaces::CASES,
         process::CASES,
         terminal::CASES,

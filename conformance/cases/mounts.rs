@@ -1,4 +1,4 @@
-//! Mounts, devices, masks and the root file system itself, as the container sees them.
+//! Mounts, masks and the root file system itself, as the container sees them.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -39,11 +39,6 @@ pub const CASES: &[Case] = &[
     Case::new("mounts/masked-paths", masked),
     Case::new("mounts/readonly-paths", readonly_paths),
     Case::new("mounts/missing-masked-and-readonly-paths", missing_paths),
-    Case::new("mounts/default-devices", default_devices),
-    Case::new("mounts/extra-devices", extra_devices),
-    Case::new("mounts/device-that-exists", device_exists),
-    Case::new("mounts/devpts-is-a-new-instance", devpts),
-    Case::new("mounts/dev-from-the-host-is-left-alone", dev_bind),
     Case::new("mounts/sysfs-is-readonly", sysfs_ro),
     Case::new("mounts/strictatime-noatime", atime_flags),
     Case::new("mounts/cgroup-mount", cgroup_mount),
@@ -141,7 +136,12 @@ fn default_table(env: &mut Env) -> Outcome {
     check_mount(&report, "/", mount_at(&report, "/")?["type"].as_str().unwrap_or(""), &["ro"], &[])
 }
 
-fn script(env: &Env, bundle: &mut crate::bundle::Bundle, script: &str) -> Result<String, Failure> {
+/// Run a shell script in the container; its stdout.
+pub fn script(
+    env: &Env,
+    bundle: &mut crate::bundle::Bundle,
+    script: &str,
+) -> Result<String, Failure> {
     bundle.shell(script);
     Ok(env.run(bundle)?.ok()?.stdout)
 }
@@ -524,106 +524,6 @@ fn missing_paths(env: &mut Env) -> Outcome {
     bundle.set("/linux/maskedPaths", json!(["/no/such/path"]))?;
     bundle.set("/linux/readonlyPaths", json!(["/no/such/path/either"]))?;
     ensure_eq!(script(env, &mut bundle, "echo fine")?, "fine\n", "stdout");
-    Ok(())
-}
-
-fn default_devices(env: &mut Env) -> Outcome {
-    let report = env.probe(&mut env.bundle()?)?;
-    let dev = &report["dev"];
-    for (name, wanted) in [
-        ("null", "20666 0:0 1:3"),
-        ("zero", "20666 0:0 1:5"),
-        ("full", "20666 0:0 1:7"),
-        ("random", "20666 0:0 1:8"),
-        ("urandom", "20666 0:0 1:9"),
-        ("tty", "20666 0:0 5:0"),
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-        ("shm", "41777 0:0 0:0"),
-    ] {
-        ensure_eq!(dev[name], wanted, "/dev/{name}");
-    }
-    let text = script(
-        env,
-        &mut env.bundle()?,
-        "echo x > /dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; echo x > /dev/full; echo $?; [ -e /dev/kmsg ] || echo none",
-    )?;
-    ensure_eq!(text, "4\n4\n1\nnone\n", "use of the devices");
-    Ok(())
-}
-
-fn extra_devices(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle()?;
-    bundle.set(
-        "/linux/devices",
-        json!([
-            {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 7, "gid": 8},
-            {"path": "/dev/sub/dir/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666},
-            {"path": "/dev/loop9", "type": "b", "major": 7, "minor": 9},
-            {"path": "/dev/pipe", "type": "p", "fileMode": 0o600},
-        ]),
-    )?;
-    let text = script(
-        env,
-        &mut bundle,
-        "stat -c '%n %f %a %u:%g %t:%T' /dev/fuse /dev/sub/dir/zero /dev/loop9 /dev/pipe",
-    )?;
-    let lines: Vec<&str> = text.lines().collect();
-    ensure_eq!(lines[0], "/dev/fuse 21a0 640 7:8 a:e5", "fuse");
-    ensure_eq!(lines[1], "/dev/sub/dir/zero 21b6 666 0:0 1:5", "zero");
-    ensure!(lines[2].starts_with("/dev/loop9 6"), "{}", lines[2]);
-    ensure!(lines[2].ends_with("0:0 7:9"), "{}", lines[2]);
-    ensure_eq!(lines[3], "/dev/pipe 1180 600 0:0 0:0", "pipe");
-    Ok(())
-}
-
-fn device_exists(env: &mut Env) -> Outcome {
-    // A default device named again takes the given attributes, and is not an error.
-    let mut bundle = env.bundle()?;
-    bundle.set(
-        "/linux/devices",
-        json!([{"path": "/dev/full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o640, "uid": 3, "gid": 4}]),
-    )?;
-    let text = script(env, &mut bundle, "stat -c '%a %u:%g %t:%T' /dev/full")?;
-    ensure_eq!(
-        text,
-        "640 3:4 1:7
-",
-        "/dev/full"
-    );
-    Ok(())
-}
-
-fn devpts(env: &mut Env) -> Outcome {
-    let text = script(env, &mut env.bundle()?, "ls /dev/pts; stat -c '%a' /dev/pts/ptmx")?;
-    ensure_eq!(text, "ptmx\n666\n", "/dev/pts");
-    Ok(())
-}
-
-fn dev_bind(env: &mut Env) -> Outcome {
-    // A bind-mounted /dev belongs to the host: nothing is made in it.
-    let mut bundle = env.bundle()?;
-    let source = env.dir.join("dev");
-    for name in ["pts", "shm", "mqueue"] {
-        fs::create_dir_all(source.join(name))?;
-    }
-    let null = source.join("null").to_string_lossy().into_owned();
-    env.command(&["mknod", "-m", "666", &null, "c", "1", "3"]).ok()?;
-    let mounts = bundle.config["mounts"].as_array_mut();
-    if let Some(mount) = mounts.into_iter().flatten().find(|m| m["destination"] == "/dev") {
-        *mount =
-            json!({"destination": "/dev", "type": "bind", "source": source, "options": ["bind"]});
-    }
-    script(env, &mut bundle, "true")?;
-    let mut names: Vec<String> = fs::read_dir(&source)?
-        .flatten()
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    ensure_eq!(names, ["mqueue", "null", "pts", "shm"], "what is in the host's directory");
     Ok(())
 }
 
