@@ -38,6 +38,19 @@ fn single_layers(outside: &str) -> Vec<(&'static str, Archive, String, &'static 
             "b/f",
             "'b', which is no directory",
         ),
+        (
+            // It stays inside, and yet: whose file it becomes depends on who made the link.
+            "through-inner-symlink",
+            new().dir("real").dir("real/sub").symlink("x", "real").file("x/sub/f", "x"),
+            "x/sub/f",
+            "'x', which is no directory",
+        ),
+        (
+            "hardlink-through-inner-symlink",
+            new().dir("r").dir("r/s").file("r/s/f", "").symlink("x", "r").hardlink("l", "x/s/f"),
+            "l",
+            "through a link",
+        ),
         ("dir-through-symlink", new().symlink("x", outside).dir("x/d"), "x/d", "no directory"),
         (
             "through-relative-symlink",
