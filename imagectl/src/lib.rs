@@ -1,6 +1,6 @@
 //! imagectl: from an image in a registry to a bundle that an OCI runtime runs, without a daemon.
 //!
-//! The straight line: [`reference`] names the image, [`registry`] fetches it, [`mod@pull`] leads
+//! The straight line: [`mod@reference`] names the image, [`registry`] fetches it, [`mod@pull`] leads
 //! each layer through hash, [`store`] and [`layer`] in one pass, [`bundle`] makes rootfs and
 //! config.json. [`commands`] is the command line over it.
 
