@@ -58,7 +58,7 @@ fn try_main() -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if std::env::var_os(INSIDE).is_none() {
-        return Err(enter(options.view));
+        return Err(enter());
     }
     if options.view == View::V2 {
         mount_v2()?;
@@ -80,7 +80,7 @@ fn choose(filters: &[String]) -> Vec<&'static Case> {
 }
 
 /// Become process 1 of fresh pid and mount namespaces; returns only on failure.
-fn enter(_view: View) -> Failure {
+fn enter() -> Failure {
     let own = match std::env::current_exe() {
         Ok(own) => own,
         Err(error) => return error.into(),
