@@ -76,7 +76,7 @@ fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<(OwnedFd, boo
             Ok((nix::fcntl::openat(&parent, name, flags, Mode::empty())?, true))
         }
         _ => match root.open(&plan.destination, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-            Err(Errno::ENOENT) => Ok((root.directory(&plan.destination)?, false)),
+            Err(Errno::ENOENT) => Ok((root.make_directory(&plan.destination)?, false)),
             result => result.map(|fd| (fd, true)),
         },
     }
@@ -180,7 +180,7 @@ fn cgroup(cgroups: &CgroupMount, target: BorrowedFd<'_>, attributes: u64) -> Res
 
 fn v1(hierarchy: &V1Mount, base: Root<'_>, attributes: u64) -> Result<()> {
     let directory = &hierarchy.directory;
-    let target = base.directory(directory).step(|| format!(": make directory {directory}"))?;
+    let target = base.make_directory(directory).step(|| format!(": make directory {directory}"))?;
     let mount = match &hierarchy.tree {
         Some(tree) => own(tree, attributes)?,
         None => {

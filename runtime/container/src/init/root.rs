@@ -33,9 +33,25 @@ impl Root<'_> {
     /// The directory `path`, made with what is missing above it.
     pub fn directory(self, path: &str) -> Result<OwnedFd, Errno> {
         match self.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-            Err(Errno::ENOENT) => self.walk(path, false),
+            Err(Errno::ENOENT) => self.make_directory(path),
             result => result,
         }
+    }
+
+    /// As [`Root::directory`], for a path that is known not to be there.
+    pub fn make_directory(self, path: &str) -> Result<OwnedFd, Errno> {
+        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = match self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Err(Errno::ENOENT) => return self.walk(path, false),
+            result => result?,
+        };
+        match mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
+            // A link that leads nowhere.
+            Err(Errno::EEXIST) => return self.walk(path, false),
+            result => result?,
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&parent, name, flags, Mode::empty())
     }
 
     /// What is at `path`, or an empty file made there.
