@@ -70,6 +70,8 @@ pub enum Need {
     V2Controllers,
     /// Memory, cpu and pids controllers on either version.
     Controllers,
+    /// A machine that is not emulated: for what takes long and shows nothing new in the VM.
+    Native,
     /// AppArmor enabled in the kernel.
     AppArmor,
     /// systemd as process 1 of the machine, with cgroup v2.
@@ -88,7 +90,8 @@ impl Need {
     pub fn is_view(self) -> bool {
         matches!(
             self,
-            Self::V1
+            Self::Native
+                | Self::V1
                 | Self::V2
                 | Self::V2Controllers
                 | Self::Controllers

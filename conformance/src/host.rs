@@ -18,14 +18,16 @@ pub struct Host {
     pub controllers: Vec<String>,
     apparmor: bool,
     sys_resource: bool,
+    emulated: bool,
 }
 
 impl Host {
-    /// Look at the machine.
-    pub fn look() -> Self {
+    /// Look at the machine; whether it is emulated is for the caller to know.
+    pub fn look(emulated: bool) -> Self {
         let v2 = statfs("/sys/fs/cgroup").is_ok_and(|s| s.f_type as u64 == CGROUP2_MAGIC);
         let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
         Self {
+            emulated,
             v2,
             controllers: controllers
                 .unwrap_or_default()
@@ -51,6 +53,7 @@ impl Host {
             Need::Controllers => {
                 (self.has_controllers(), "no memory, cpu and pids controllers".to_owned())
             }
+            Need::Native => (!self.emulated, "takes long on an emulated machine".to_owned()),
             Need::Systemd => (
                 self.v2 && Path::new("/run/systemd/system").is_dir(),
                 "no systemd with cgroup v2".to_owned(),

@@ -114,7 +114,7 @@ fn share(options: &Options, parent: &Path) -> Result<Shared, Failure> {
     Ok(Shared {
         runtime,
         peer: options.peer,
-        host: Host::look(),
+        host: Host::look(options.slow > 1),
         probe: real(&options.probe)?,
         default_config: default_config(parent)?,
         limit: LIMIT * options.slow,

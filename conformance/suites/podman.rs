@@ -14,37 +14,37 @@ use crate::{ensure, ensure_eq};
 
 // podman limits every container's processes, so it needs a view that has controllers.
 const PODMAN: &[Need] = &[Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
+const NATIVE: &[Need] =
+    &[Need::Native, Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
-macro_rules! suite {
-    ($($name:literal => $run:ident),+ $(,)?) => {
-        &[$(Case::new(concat!("podman/", $name), $run).needs(PODMAN).not_on(CRUN)),+]
-    };
-}
-
 /// The cases of this suite.
-pub const CASES: &[Case] = suite! {
-    "run-exit-codes" => exit_codes,
-    "run-streams" => streams,
-    "run-what-the-flags-ask-for" => flags,
-    "run-default-container" => default_container,
-    "run-mounts" => mounts,
-    "run-limits" => limits,
-    "run-user-namespace" => user_namespace,
-    "run-joins-a-container" => joins,
-    "run-terminal" => terminal,
-    "errors-without-json-support" => plain_errors,
-    "logs" => logs,
-    "exec" => exec,
-    "exec-terminal" => exec_terminal,
-    "exec-detached" => exec_detached,
-    "stop-sends-term-then-kill" => stop,
-    "kill" => kill,
-    "rm" => rm,
-    "start-again" => start_again,
-    "create-start-attach" => create_start,
-    "top-and-inspect" => top,
-};
+pub const CASES: &[Case] = &[
+    case("podman/run-exit-codes", exit_codes, PODMAN),
+    case("podman/run-streams", streams, NATIVE),
+    case("podman/run-what-the-flags-ask-for", flags, NATIVE),
+    case("podman/run-default-container", default_container, PODMAN),
+    case("podman/run-mounts", mounts, PODMAN),
+    case("podman/run-limits", limits, PODMAN),
+    case("podman/run-user-namespace", user_namespace, NATIVE),
+    case("podman/run-joins-a-container", joins, NATIVE),
+    case("podman/run-terminal", terminal, NATIVE),
+    case("podman/errors-without-json-support", plain_errors, NATIVE),
+    case("podman/logs", logs, NATIVE),
+    case("podman/exec", exec, PODMAN),
+    case("podman/exec-terminal", exec_terminal, NATIVE),
+    case("podman/exec-detached", exec_detached, NATIVE),
+    case("podman/stop-sends-term-then-kill", stop, PODMAN),
+    case("podman/kill", kill, NATIVE),
+    case("podman/rm", rm, NATIVE),
+    case("podman/start-again", start_again, NATIVE),
+    case("podman/create-start-attach", create_start, NATIVE),
+    case("podman/top-and-inspect", top, NATIVE),
+];
+
+const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static [Need]) -> Case {
+    Case::new(name, run).needs(needs).not_on(CRUN)
+}
 
 /// podman with its own storage.
 struct Podman<'a> {
