@@ -80,7 +80,8 @@ fn memory(env: &mut Env) -> Outcome {
     )
 }
 
-fn memory_kills(env: &mut Env) -> Outcome {
+/// A memory limit holds, on v1 and v2 alike.
+pub fn memory_kills(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.set("/linux/resources/memory", json!({"limit": 16_777_216}))?;
     bundle.shell("head -c 60m /dev/zero | tail -c 50m | wc -c; echo lived");
@@ -121,7 +122,8 @@ fn pids(env: &mut Env) -> Outcome {
     check(env, &id, "pids", &[("pids.max", "max")])
 }
 
-fn pids_hold(env: &mut Env) -> Outcome {
+/// A process limit holds, on v1 and v2 alike.
+pub fn pids_hold(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.set("/linux/resources/pids", json!({"limit": 10}))?;
     bundle.shell("for i in $(seq 30); do sleep 100 & done; echo all");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::cgroups_v1::{device_rules, remove_parents};
+use super::cgroups_v1::{device_rules, memory_kills, pids_hold, remove_parents};
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
@@ -218,15 +218,6 @@ fn memory(env: &mut Env) -> Outcome {
     check(env, "unlimited", json!({"memory": {"limit": -1}}), &[("memory.max", "max")])
 }
 
-fn memory_kills(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle()?;
-    bundle.set("/linux/resources/memory", json!({"limit": 16_777_216, "swap": 16_777_216}))?;
-    bundle.shell("head -c 60m /dev/zero | tail -c 50m | wc -c; echo lived");
-    let output = env.run(&bundle)?.output()?;
-    ensure!(!output.stdout.contains("52428800"), "50 MiB fit into 16 MiB: {output}");
-    Ok(())
-}
-
 fn cpu(env: &mut Env) -> Outcome {
     check(
         env,
@@ -252,15 +243,6 @@ fn cpuset(env: &mut Env) -> Outcome {
 fn pids(env: &mut Env) -> Outcome {
     check(env, "limit", json!({"pids": {"limit": 33}}), &[("pids.max", "33")])?;
     check(env, "unlimited", json!({"pids": {"limit": -1}}), &[("pids.max", "max")])
-}
-
-fn pids_hold(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle()?;
-    bundle.set("/linux/resources/pids", json!({"limit": 10}))?;
-    bundle.shell("for i in $(seq 30); do sleep 100 & done; echo all");
-    let output = env.run(&bundle)?.output()?;
-    ensure!(!output.stdout.contains("all"), "30 processes fit into 10: {output}");
-    Ok(())
 }
 
 fn unified(env: &mut Env) -> Outcome {
