@@ -47,6 +47,8 @@ pub const CASES: &[Case] = &[
     Case::new("process/session-keyring", keyring),
     Case::new("process/no-new-keyring", no_new_keyring),
     Case::new("process/signals-are-default", signals),
+    Case::new("process/ignored-signals-of-the-caller-are-reset", ignored_signals)
+        .not_on(&[(Peer::Crun, "crun passes them on")]),
     Case::new("process/session-leader", session),
 ];
 
@@ -493,6 +495,20 @@ fn signals(env: &mut Env) -> Outcome {
     let ignored = u64::from_str_radix(report["status"]["SigIgn"].as_str().unwrap_or("x"), 16)?;
     let shown = ignored & 0x7fff_ffff & !(1 << 12);
     ensure_eq!(shown, 0, "ignored signals");
+    Ok(())
+}
+
+fn ignored_signals(env: &mut Env) -> Outcome {
+    // nohup and shells' background jobs ignore some; a container's process must not.
+    let caller = ["env", "--ignore-signal=HUP,INT,QUIT,USR1"];
+    let bundle = env.bundle_with(&["cat", "/proc/self/status"])?;
+    let none = "SigIgn:\t0000000000000000";
+    let output = env.run(&bundle)?.under(&caller).ok()?;
+    ensure!(output.stdout.contains(none), "run: {output}");
+    let bundle = env.bundle_with(&["sleep", "1000"])?;
+    let id = env.detach(&bundle, "d", &[])?;
+    let output = env.exec(&id, &[], &["cat", "/proc/self/status"]).under(&caller).ok()?;
+    ensure!(output.stdout.contains(none), "exec: {output}");
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::call::wait_until;
+use crate::call::{Output, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -120,14 +120,27 @@ fn self_exe_exec(env: &mut Env) -> Outcome {
     by_copy(env, &copy, &["run", "-d", "-b", &dir, &id]).ok()?;
     env.wait_file(&bundle.rootfs().join("ready"))?;
     for _ in 0..40 {
-        by_copy(env, &copy, &["exec", &id, "/bin/true"]).ok()?;
+        persistent(|| by_copy(env, &copy, &["exec", &id, "/bin/true"]).ok())?;
         // The link as a command is refused or runs whatever the sealed copy is.
-        by_copy(env, &copy, &["exec", &id, "/bin/self", "--version"]).output()?;
+        persistent(|| by_copy(env, &copy, &["exec", &id, "/bin/self", "--version"]).output())?;
     }
     let seen = fs::read_to_string(bundle.rootfs().join("seen")).unwrap_or_default();
     ensure!(hash(&copy)? == before, "the runtime's binary was overwritten: {seen}");
     ensure!(!seen.contains("wrote"), "a binary outside could be written: {seen}");
     Ok(())
+}
+
+/// Call again while the binary is busy: an attempt to open it for writing, which the kernel counts
+/// before it looks at the read-only mount, keeps it from being run for that moment.
+fn persistent(call: impl Fn() -> Result<Output, Failure>) -> Result<Output, Failure> {
+    let mut result = call();
+    for _ in 0..200 {
+        match &result {
+            Err(Failure(why)) if why.contains("Text file busy") => result = call(),
+            _ => break,
+        }
+    }
+    result
 }
 
 fn leaked_cwd(env: &mut Env) -> Outcome {

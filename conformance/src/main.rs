@@ -85,7 +85,9 @@ fn enter() -> Failure {
         Ok(own) => own,
         Err(error) => return error.into(),
     };
-    let error = Command::new("unshare")
+    // A caller like nohup leaves signals ignored, which no program can undo for its children here.
+    let error = Command::new("env")
+        .args(["--default-signal", "unshare"])
         .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(own)
         .args(std::env::args_os().skip(1))
