@@ -58,7 +58,12 @@ fn explain(path: &Path, text: &[u8], error: &serde_json::Error) -> Error {
         field.push_str(": ");
     }
     let message = error.to_string();
-    let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    // oci-spec's words for a capability it doesn't know: "no variant for CAP_X (converted to X)".
+    let message = match message.strip_prefix("no variant for ") {
+        Some(rest) => format!("unknown capability {}", rest.split(' ').next().unwrap_or_default()),
+        None => message.to_owned(),
+    };
     Error::Parse { path: path.to_owned(), line, column, field, message }
 }
 

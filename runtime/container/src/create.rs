@@ -7,10 +7,13 @@ use std::time::SystemTime;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
+use nix::libc::SIGKILL;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use nix::unistd::Pid;
+
+use sys::process::Exit;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
@@ -198,8 +201,11 @@ impl<'a> Creation<'a> {
                 }
                 Some(Message::Failed(failure)) => return Err(Error::Init(failure)),
                 _ => {
-                    let status = self.process.take().map(|process| process.wait());
-                    let how = status.and_then(Result::ok).map_or_else(String::new, describe);
+                    let exit = self.process.take().and_then(|process| process.wait().ok());
+                    let mut how = exit.map_or_else(String::new, describe);
+                    if exit == Some(Exit::Signal(SIGKILL)) && has_memory_limit(bundle) {
+                        how.push_str("; linux.resources.memory.limit may be too low");
+                    }
                     return Err(Error::InitEnded { step, how });
                 }
             }
@@ -241,7 +247,7 @@ impl<'a> Creation<'a> {
         }
         if self.has_cgroup {
             if spawned {
-                warn(self.state.cgroup.kill_all(nix::libc::SIGKILL).map_err(Error::from));
+                warn(self.state.cgroup.kill_all(SIGKILL).map_err(Error::from));
             }
             warn(self.state.cgroup.remove().map_err(Error::from));
         }
@@ -251,6 +257,11 @@ impl<'a> Creation<'a> {
             warn(hooks::run("poststop", &self.state.poststop, &json, Some(&self.state.bundle)));
         }
     }
+}
+
+fn has_memory_limit(bundle: &Bundle) -> bool {
+    let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    resources.and_then(|r| r.memory().as_ref()).is_some_and(|memory| memory.limit().is_some())
 }
 
 fn proceed(channel: &Channel) -> Result<(), Error> {

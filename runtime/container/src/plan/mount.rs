@@ -187,7 +187,7 @@ fn bind(
         return Err(Error::invalid(field, "missing: a bind mount needs a source"));
     };
     let source = input.bundle.path.join(source);
-    let tree = clone_host_tree(&source, options.recursive, propagation)?;
+    let tree = clone_host_tree(&source, options.recursive, propagation).map_err(|e| e.at(field))?;
     for change in [options.top, options.all] {
         if change != SetAttr::default() {
             mount_setattr(tree.as_fd(), change)

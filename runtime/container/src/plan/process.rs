@@ -98,6 +98,17 @@ pub(crate) fn plan(
         columns: size.width().try_into().unwrap_or(u16::MAX),
     });
     let user = process.user();
+    // To setresuid(2) and its kin, this number says "leave it as it is", which is root.
+    let groups = user.additional_gids().iter().flatten().copied();
+    for (name, mut ids) in [
+        ("user.uid", vec![user.uid()].into_iter()),
+        ("user.gid", vec![user.gid()].into_iter()),
+        ("user.additionalGids", groups.collect::<Vec<_>>().into_iter()),
+    ] {
+        if ids.any(|id| id == u32::MAX) {
+            return Err(Error::invalid(field(name), format!("{} is not an id", u32::MAX)));
+        }
+    }
     let env = environment(process.env().as_deref().unwrap_or_default());
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     Ok(ProcessPlan {
@@ -212,6 +223,10 @@ mod tests {
             (r#"{"cwd": "x", "args": ["a"], "user": {"uid": 0, "gid": 0}}"#, "process.cwd"),
             (r#"{"cwd": "/", "args": [], "user": {"uid": 0, "gid": 0}}"#, "process.args"),
             (r#"{"cwd": "/", "args": ["a\u0000"], "user": {"uid": 0, "gid": 0}}"#, "process.args"),
+            (
+                r#"{"cwd": "/", "args": ["a"], "user": {"uid": 4294967295, "gid": 0}}"#,
+                "process.user.uid",
+            ),
         ] {
             let process: Process = serde_json::from_str(json).unwrap();
             let error = plan("process", &process, 0, false).unwrap_err();
