@@ -155,20 +155,26 @@ pub fn cloexec_from(first: u32) -> Result<()> {
     .map(drop)
 }
 
-/// Unblocks every signal and gives SIGPIPE its default action back: what a program expects.
+/// Unblocks every signal and gives each its default action, whatever our caller ignored or blocked:
+/// what a program expects.
 pub fn reset_signals() -> Result<()> {
+    /// One past the highest signal of Linux.
+    const END: i32 = 65;
     // SAFETY: the sets and actions are plain data, zeroed and then filled by the C library.
     unsafe {
-        let mut set: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        check(libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()).into())?;
-        // Handlers are reset by exec itself. SIGPIPE is ignored by Rust's start-up code; others
-        // are whatever our caller left, which runc passes on too.
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = libc::SIG_DFL;
-        check(libc::sigaction(libc::SIGPIPE, &action, ptr::null_mut()).into())?;
+        for signal in 1..END {
+            match check(libc::sigaction(signal, &action, ptr::null_mut()).into()) {
+                // SIGKILL, SIGSTOP, and the two that the C library keeps for itself.
+                Ok(_) | Err(Errno::EINVAL) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()).into()).map(drop)
     }
-    Ok(())
 }
 
 /// prctl(2) `PR_SET_NAME`: what ps shows, at most 15 bytes.
