@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use sys::mount::{attr, fsconfig_create, fsmount, fsopen};
 
 /// The procfs of the container's pid namespace.
@@ -36,12 +38,30 @@ impl Procfs {
 
     fn handle(&self) -> Result<BorrowedFd<'_>, Errno> {
         if self.root.get().is_none() {
-            let context = fsopen(c"proc")?;
-            fsconfig_create(context.as_fd())?;
-            let fd = fsmount(context.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)?;
+            let fd = match detached() {
+                // In a user namespace whose procfs has masked paths, no whole one can be had.
+                Err(Errno::EPERM) => visible(),
+                result => result,
+            }?;
             // Nobody else has set it: there is one thread.
             self.root.set(fd).map_err(|_| Errno::EBUSY)?;
         }
         self.root.get().map(AsFd::as_fd).ok_or(Errno::EBADF)
+    }
+}
+
+fn detached() -> Result<OwnedFd, Errno> {
+    let context = fsopen(c"proc")?;
+    fsconfig_create(context.as_fd())?;
+    fsmount(context.as_fd(), attr::NOSUID | attr::NODEV | attr::NOEXEC)
+}
+
+/// What is mounted at /proc, if that is a procfs. What lies over parts of it is not crossed into.
+fn visible() -> Result<OwnedFd, Errno> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let fd = nix::fcntl::open("/proc", flags, Mode::empty())?;
+    match fstatfs(&fd)?.filesystem_type() {
+        PROC_SUPER_MAGIC => Ok(fd),
+        _ => Err(Errno::EXDEV),
     }
 }
