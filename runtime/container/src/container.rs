@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::Flock;
 use nix::libc::SIGKILL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -16,6 +17,9 @@ use crate::store::{Entry, State};
 
 /// How long a killed process may take to go away: it may be writing to a slow disk.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a forced delete lets whoever changes the container finish.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where in its life a container is, see runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +96,7 @@ impl Container {
         &self.state.annotations
     }
 
-    /// The configuration's version of the runtime-spec.
+    /// The version of the runtime-spec that its state follows.
     pub fn oci_version(&self) -> &str {
         &self.state.oci_version
     }
@@ -104,8 +108,13 @@ impl Container {
 
     /// Found out anew each time: from the process, the freezer and the socket init waits on.
     pub fn status(&self) -> Result<Status, Error> {
-        if !self.init_is_there() {
+        if self.state.pid == 0 {
+            // `create` is at work, or was killed before it had a process.
+            Ok(Status::Creating)
+        } else if !self.init_is_there() {
             Ok(Status::Stopped)
+        } else if !self.state.ready {
+            Ok(Status::Creating)
         } else if self.state.cgroup.is_frozen()? {
             Ok(Status::Paused)
         } else if self.entry.has_socket()? {
@@ -116,12 +125,16 @@ impl Container {
     }
 
     fn init_is_there(&self) -> bool {
-        Stat::read(self.state.pid)
-            .is_some_and(|stat| !stat.ended() && stat.start_time == self.state.start_time)
+        self.state.pid != 0
+            && Stat::read(self.state.pid)
+                .is_some_and(|stat| !stat.ended() && stat.start_time == self.state.start_time)
     }
 
     /// A handle on init, which can't be confused with a later process of the same number.
     pub(crate) fn init(&self) -> Result<Option<OwnedFd>, Error> {
+        if self.state.pid == 0 {
+            return Ok(None);
+        }
         match sys::process::pidfd_open(self.state.pid) {
             Ok(pidfd) => Ok(self.init_is_there().then_some(pidfd)),
             Err(Errno::ESRCH) => Ok(None),
@@ -134,7 +147,7 @@ impl Container {
         let init = self.init()?;
         // Without a pid namespace of its own, the processes do not end with init.
         if all || signal == SIGKILL && !self.state.owns_pids {
-            if init.is_none() && !all {
+            if init.is_none() && !all && self.pids()?.is_empty() {
                 return Err(Error::NotRunning);
             }
             return Ok(self.state.cgroup.kill_all(signal)?);
@@ -151,9 +164,10 @@ impl Container {
         Ok(())
     }
 
-    /// Removes all that there is of a stopped or created container; of a running one with `force`.
-    pub fn delete(self, force: bool) -> Result<(), Error> {
-        let lock = self.entry.lock()?;
+    /// Removes all that there is of a stopped or created container; of any with `force`.
+    pub fn delete(mut self, force: bool) -> Result<(), Error> {
+        let _lock = if force { self.lock_by_force()? } else { Some(self.entry.lock()?) };
+        self.state = self.entry.load()?;
         match self.status()? {
             Status::Stopped => {}
             Status::Created => self.end()?,
@@ -170,21 +184,23 @@ impl Container {
         }
         self.state.cgroup.remove()?;
         self.entry.remove()?;
-        drop(lock);
-        let json = hooks::state_json(&self.state, Status::Stopped.as_str(), 0);
-        for hook in &self.state.poststop {
-            // runtime-spec: a warning, and the others run all the same.
-            let one = std::slice::from_ref(hook);
-            let cwd = Some(self.state.bundle.as_path()).filter(|bundle| bundle.is_dir());
-            if let Err(error) = hooks::run("poststop", one, &json, cwd) {
-                log::warn!("{error}");
-            }
-        }
+        hooks::run_poststop(&self.state);
         Ok(())
     }
 
+    /// Somebody may have the lock who waits for a hook that never ends. Without its processes it
+    /// gives up, or is passed over.
+    fn lock_by_force(&self) -> Result<Option<Flock<OwnedFd>>, Error> {
+        if let Some(lock) = self.entry.lock_within(Duration::ZERO)? {
+            return Ok(Some(lock));
+        }
+        self.end()?;
+        self.state.cgroup.kill_all(SIGKILL)?;
+        self.entry.lock_within(LOCK_PATIENCE)
+    }
+
     /// Kills init and waits for its end.
-    fn end(&self) -> Result<(), Error> {
+    pub(crate) fn end(&self) -> Result<(), Error> {
         let Some(init) = self.init()? else { return Ok(()) };
         match self.kill(SIGKILL, false) {
             Err(Error::NotRunning) => return Ok(()),

@@ -23,7 +23,7 @@ use crate::plan::{self, InitPlan, flag};
 use crate::process::{Process, Stat, describe};
 use crate::spawn::{self, Handover};
 use crate::start;
-use crate::store::{Entry, State, Store};
+use crate::store::{Defaults, Entry, State, Store};
 use crate::sync::{Channel, Message};
 use crate::time::rfc3339;
 
@@ -157,13 +157,17 @@ impl<'a> Creation<'a> {
         seccomp: Option<&seccomp::Filter>,
     ) -> Result<Channel, Error> {
         let spec = &options.bundle.spec;
+        // Who finds only this after we were killed can clean up.
+        self.entry.save(&self.state)?;
         if let Some(filter) = seccomp {
             self.entry.save_seccomp(&filter.to_bytes())?;
         }
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         self.state.cgroup.create(resources)?;
         self.has_cgroup = true;
-        plan::open_cgroups(&mut plan.rootfs.mounts)?;
+        if !plan.rootfs.opened_by_init {
+            plan.rootfs.open_trees().map_err(|(step, errno)| Error::system(step, errno))?;
+        }
         let (process, channel) = spawn::spawn(Handover {
             plan,
             state: &self.state,
@@ -179,6 +183,7 @@ impl<'a> Creation<'a> {
         }
         self.converse(&channel, options.bundle)?;
         self.state.start_time = self.start_time()?;
+        self.state.ready = true;
         self.entry.save(&self.state)?;
         if let Some(path) = options.pid_file {
             self.pid_file = Some(path);
@@ -245,6 +250,10 @@ impl<'a> Creation<'a> {
             // It may not have come to be.
             drop(fs::remove_file(path));
         }
+        // Deleted by force meanwhile: the name may be another container's by now.
+        if self.entry.is_gone().unwrap_or(false) {
+            return;
+        }
         if self.has_cgroup {
             if spawned {
                 warn(self.state.cgroup.kill_all(SIGKILL).map_err(Error::from));
@@ -253,8 +262,7 @@ impl<'a> Creation<'a> {
         }
         warn(self.entry.remove());
         if spawned {
-            let json = hooks::state_json(&self.state, "stopped", 0);
-            warn(hooks::run("poststop", &self.state.poststop, &json, Some(&self.state.bundle)));
+            hooks::run_poststop(&self.state);
         }
     }
 }
@@ -291,6 +299,9 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
         cgroup,
+        ready: false,
+        own_keyring: !options.no_new_keyring,
+        process: spec.process().as_ref().map(Defaults::from).unwrap_or_default(),
         namespaces: plan.namespaces.all(),
         owns_pids: plan.namespaces.new & flag::PID != 0,
         poststart: hooks.and_then(|hooks| hooks.poststart().clone()).unwrap_or_default(),
@@ -319,7 +330,7 @@ fn listen_at(path: &Path) -> Result<OwnedFd, Error> {
 }
 
 /// Digits only, and never half of them: engines read it as soon as it is there.
-fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
+pub fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
     let step = || format!("write pid file {}", path.display());
     let name = path.file_name().ok_or(Errno::EISDIR).context(step)?.to_string_lossy();
     let part = path.with_file_name(format!(".{name}.{}", std::process::id()));

@@ -175,16 +175,6 @@ impl Error {
         Error::System { step: step.into(), source: errno.into() }
     }
 
-    /// A failed system call on behalf of one place in config.json.
-    pub(crate) fn at(self, field: &str) -> Error {
-        match self {
-            Error::System { step, source } => {
-                Error::System { step: format!("{field}: {step}"), source }
-            }
-            error => error,
-        }
-    }
-
     /// A value of config.json that can't take effect.
     pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Error {
         Error::Invalid { field: field.into(), reason: reason.into() }

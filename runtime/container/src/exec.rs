@@ -1,6 +1,6 @@
 //! exec: one more process in a running container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -34,22 +34,46 @@ impl Container {
         check_preserved(options.preserve_fds)?;
         match self.status()? {
             Status::Stopped => return Err(Error::ExecStopped),
+            // Its root is the host's still.
+            Status::Creating => return Err(Error::NotRunning),
             Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
             _ => {}
         }
         let has_console = options.console_socket.is_some();
-        let mut plan = plan::exec_process(&options.process, options.preserve_fds, has_console)?;
+        let process = self.with_defaults(options.process);
+        let mut plan = plan::exec_process(&process, options.preserve_fds, has_console)?;
         if let Some(saved) = self.entry.load_seccomp()? {
             plan.seccomp = Some(SeccompPlan::from(&seccomp::Filter::from_bytes(&saved)?));
         }
         let init = self.init()?.ok_or(Error::ExecStopped)?;
         let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
-        let process = self.join(&init, &plan, options.console_socket, &ours, theirs)?;
+        let process = self.join(&init, &plan, options.console_socket, theirs)?;
         let started = self.serve(&plan, &process, &ours);
         if started.is_err() {
             spawn::end(&process);
         }
         started.map(|()| process)
+    }
+
+    /// What the process leaves out is as for the container's init, as in runc.
+    fn with_defaults(&self, mut process: oci_spec::runtime::Process) -> oci_spec::runtime::Process {
+        let of_init = &self.state.process;
+        if process.capabilities().is_none() {
+            process.set_capabilities(of_init.capabilities.clone());
+        }
+        if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+            process.set_rlimits(of_init.rlimits.clone());
+        }
+        if process.apparmor_profile().as_ref().is_none_or(String::is_empty) {
+            process.set_apparmor_profile(of_init.apparmor_profile.clone());
+        }
+        if process.selinux_label().as_ref().is_none_or(String::is_empty) {
+            process.set_selinux_label(of_init.selinux_label.clone());
+        }
+        if process.oom_score_adj().is_none() {
+            process.set_oom_score_adj(of_init.oom_score_adj);
+        }
+        process
     }
 
     /// The child is born in the container's pid namespace and v2 cgroup, and joins the rest.
@@ -58,11 +82,11 @@ impl Container {
         init: &OwnedFd,
         plan: &ProcessPlan,
         console: Option<OwnedFd>,
-        ours: &Channel,
         theirs: Channel,
     ) -> Result<Process, Error> {
-        let namespaces = self.state.namespaces;
-        if namespaces & flag::PID != 0 {
+        // The child is seen in the container from its first moment.
+        sys::process::set_dumpable(false).context(|| "prctl PR_SET_DUMPABLE")?;
+        if self.state.namespaces & flag::PID != 0 {
             // For our children only: this process stays where it is.
             setns(init.as_fd(), flag::PID).context(|| "join the container's pid namespace")?;
         }
@@ -81,9 +105,8 @@ impl Container {
         match cloned.context(|| "clone3 of the process")? {
             Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
             Cloned::Child => {
-                sys::file::close_inherited(ours.as_fd());
-                let others = namespaces & !flag::PID;
-                let failure = match enter(init, others, plan, console, &theirs, waits) {
+                let request = Request { init, plan, console, channel: &theirs, waits };
+                let failure = match self.enter(request) {
                     Ok(program) => program.exec(plan),
                     Err(failure) => failure,
                 };
@@ -96,11 +119,16 @@ impl Container {
 
     /// The parent has work on the process that must come before its exec.
     fn waits(&self, plan: &ProcessPlan) -> bool {
-        self.state.cgroup.mode() != cgroup::Mode::V2 || plan.oom_score_adj.is_some()
+        self.state.cgroup.mode() != cgroup::Mode::V2
+            || plan.oom_score_adj.is_some()
+            || self.state.namespaces & flag::USER != 0
     }
 
     fn serve(&self, plan: &ProcessPlan, process: &Process, channel: &Channel) -> Result<(), Error> {
         spawn::set_oom_score(process.pid, plan.oom_score_adj)?;
+        if self.state.namespaces & flag::USER != 0 {
+            spawn::limit(process.pid, plan)?;
+        }
         self.state.cgroup.join(Pid::from_raw(process.pid))?;
         if self.waits(plan) {
             // EPIPE: its last words, or its end, tell more.
@@ -117,30 +145,51 @@ impl Container {
     }
 }
 
-/// In the child: from the host into the container.
-fn enter(
-    init: &OwnedFd,
-    namespaces: u64,
-    plan: &ProcessPlan,
+/// What the child of exec has from its parent.
+struct Request<'a> {
+    init: &'a OwnedFd,
+    plan: &'a ProcessPlan,
     console: Option<OwnedFd>,
-    channel: &Channel,
+    channel: &'a Channel,
+    /// The parent has work on it first.
     waits: bool,
-) -> Result<program::Program, InitFailure> {
-    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
-    // On v1 it is the parent that puts us under the limits: not before that.
-    if waits {
-        init::receive_proceed(channel)?;
+}
+
+impl Container {
+    /// In the child: from the host into the container.
+    fn enter(&self, request: Request<'_>) -> Result<program::Program, InitFailure> {
+        let Request { init, plan, console, channel, waits } = request;
+        let needed = console.iter().map(AsRawFd::as_raw_fd);
+        let needed = needed.chain([init.as_raw_fd(), channel.as_fd().as_raw_fd()]);
+        init::close_others(needed, plan.preserve_fds)?;
+        // On v1 it is the parent that puts us under the limits: not before that.
+        if waits {
+            init::receive_proceed(channel)?;
+        }
+        let user = self.state.namespaces & flag::USER != 0;
+        let others = self.state.namespaces & !flag::PID;
+        setns(init.as_fd(), others).step(|| "join the container's namespaces")?;
+        if user {
+            identity::become_root()?;
+        }
+        nix::unistd::setsid().step(|| "setsid")?;
+        if let Some(size) = plan.terminal {
+            let root = init::open_root()?;
+            let terminal = console::allocate(Root(root.as_fd()), size, plan, console)?;
+            console::attach(&terminal)?;
+        }
+        if self.state.own_keyring
+            && let Some(name) = plan::keyring_name(&self.state.id)
+        {
+            identity::join_keyring(&name)?;
+        }
+        identity::label(plan, &Procfs::default())?;
+        // What paths of the container's choosing may not lead through, as in init.
+        init::close_others([channel.as_fd().as_raw_fd()].into_iter(), plan.preserve_fds)?;
+        if !user {
+            identity::limit(plan)?;
+        }
+        identity::apply(plan)?;
+        program::find(plan)
     }
-    setns(init.as_fd(), namespaces).step(|| "join the container's namespaces")?;
-    if namespaces & flag::USER != 0 {
-        identity::become_root()?;
-    }
-    nix::unistd::setsid().step(|| "setsid")?;
-    if let Some(size) = plan.terminal {
-        let root = init::open_root()?;
-        let terminal = console::allocate(Root(root.as_fd()), size, plan, console)?;
-        console::attach(&terminal)?;
-    }
-    identity::apply(plan, &Procfs::default())?;
-    program::find(plan)
 }

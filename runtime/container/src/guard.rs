@@ -28,9 +28,8 @@ pub fn protect_own_binary() -> Result<(), Error> {
     }
     let safe = match read_only_mount() {
         Ok(fd) => fd,
-        // Not root, or no mount API here.
-        Err(Errno::EPERM | Errno::ENOSYS) => sealed_copy()?,
-        Err(errno) => return Err(Error::system("mount the runtime's own binary read-only", errno)),
+        // Not root, or a mount that can't be copied: unbindable, or another namespace's.
+        Err(_) => sealed_copy()?,
     };
     let args = strings(std::env::args_os());
     let env = strings(std::env::vars_os().map(|(mut name, value)| {

@@ -50,6 +50,18 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// The hooks that run once the container is gone. runtime-spec: a failure is a warning, and the others
+/// run all the same.
+pub(crate) fn run_poststop(state: &State) {
+    let json = state_json(state, "stopped", 0);
+    let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
+    for hook in &state.poststop {
+        if let Err(error) = run("poststop", std::slice::from_ref(hook), &json, cwd) {
+            log::warn!("{error}");
+        }
+    }
+}
+
 fn run_one(hook: &Hook, state: &[u8], cwd: Option<&Path>) -> Result<(), String> {
     let mut command = Command::new(hook.path());
     if let Some((name, args)) = hook.args().as_deref().and_then(|args| args.split_first()) {

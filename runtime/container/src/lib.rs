@@ -16,6 +16,7 @@ mod exec;
 pub mod foreground;
 pub mod guard;
 mod hooks;
+mod host_tree;
 mod init;
 mod json_path;
 mod plan;
@@ -28,7 +29,7 @@ mod time;
 
 pub use bundle::Bundle;
 pub use container::{Container, Status};
-pub use create::{CreateOptions, OCI_VERSION, Prepared, Running, create, prepare};
+pub use create::{CreateOptions, OCI_VERSION, Prepared, Running, create, prepare, write_pid_file};
 pub use error::{Error, InitFailure, Os};
 pub use exec::ExecOptions;
 pub use plan::mount_options::KNOWN as MOUNT_OPTIONS;

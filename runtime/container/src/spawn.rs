@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use sys::process::{
@@ -10,8 +10,8 @@ use sys::process::{
 };
 
 use crate::error::{Context, Error, InitFailure};
-use crate::init::{self, Inherited, Step, identity};
-use crate::plan::{InitPlan, Namespaces, flag};
+use crate::init::{self, Inherited, Step};
+use crate::plan::{InitPlan, Namespaces, ProcessPlan, flag};
 use crate::process::Process;
 use crate::store::State;
 use crate::sync::{Channel, Message};
@@ -33,7 +33,7 @@ pub(crate) fn spawn(handover: Handover<'_>) -> Result<(Process, Channel), Error>
     let process = if plan.namespaces.needs_intermediate() {
         through_intermediate(handover, &ours, theirs)?
     } else {
-        direct(handover, &ours, theirs)?
+        direct(handover, theirs)?
     };
     let done = serve(plan, process.pid);
     if done.is_err() {
@@ -61,20 +61,27 @@ fn clone_flags(plan: &InitPlan) -> u64 {
     flags
 }
 
-fn direct(handover: Handover<'_>, ours: &Channel, theirs: Channel) -> Result<Process, Error> {
+fn direct(handover: Handover<'_>, theirs: Channel) -> Result<Process, Error> {
     let plan = handover.plan;
     let args =
         CloneArgs { flags: clone_flags(plan), cgroup: handover.cgroup.as_ref().map(AsFd::as_fd) };
     match clone3(&args).context(|| "clone3 of the container's init")? {
         Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
-        Cloned::Child => run_init(handover, ours.as_fd(), theirs),
+        Cloned::Child => run_init(handover, theirs),
     }
 }
 
-fn run_init(handover: Handover<'_>, parents: BorrowedFd<'_>, theirs: Channel) -> ! {
-    // With the parent's end open here, its death would go unnoticed.
-    sys::file::close_inherited(parents);
-    let Handover { plan, state, listener, console, .. } = handover;
+fn run_init(handover: Handover<'_>, theirs: Channel) -> ! {
+    let Handover { plan, state, ref listener, ref console, .. } = handover;
+    // Not the parent's end of the channel, whose death would go unnoticed, nor its locks, nor what the
+    // caller left open: a created container would hold all of that for as long as it waits.
+    let needed = listener.iter().chain(console).map(AsRawFd::as_raw_fd);
+    let needed = needed.chain([theirs.as_fd().as_raw_fd()]).chain(plan.rootfs.copies());
+    if let Err(failure) = init::close_others(needed, plan.process.preserve_fds) {
+        let _ = theirs.send(&Message::Failed(failure));
+        exit_now(1)
+    }
+    let Handover { listener, console, .. } = handover;
     init::run(plan, Inherited { channel: theirs, listener, console, state })
 }
 
@@ -91,7 +98,7 @@ fn through_intermediate(
     match clone3(&args).context(|| "clone3 of the process that joins namespaces")? {
         Cloned::Child => {
             let failure = match intermediate(plan) {
-                Ok(Cloned::Child) => run_init(handover, ours.as_fd(), theirs),
+                Ok(Cloned::Child) => run_init(handover, theirs),
                 Ok(Cloned::Parent { pid, .. }) => {
                     exit_now(i32::from(theirs.send(&Message::Pid(pid)).is_err()))
                 }
@@ -120,12 +127,15 @@ fn through_intermediate(
 }
 
 fn intermediate(plan: &InitPlan) -> Result<Cloned, InitFailure> {
-    join(&plan.namespaces)?;
+    // Before others can see this process in a namespace of theirs.
+    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
+    // Before paths are those of a joined mount namespace.
     if let Some(offsets) = &plan.namespaces.time_offsets {
         unshare(CLONE_NEWTIME).step(|| "make a time namespace")?;
         fs::write("/proc/self/timens_offsets", offsets)
             .step(|| format!("write timens_offsets {:?}", offsets.trim_end()))?;
     }
+    join(&plan.namespaces)?;
     // Born in the same cgroup as this process.
     let flags = clone_flags(plan) | nix::libc::CLONE_PARENT as u64;
     clone3(&CloneArgs { flags, cgroup: None }).step(|| "clone3 of the container's init")
@@ -148,7 +158,6 @@ fn join(namespaces: &Namespaces) -> Result<(), InitFailure> {
     }
     if let Some((flag, path, fd)) = user {
         setns(fd.as_fd(), *flag).step(|| format!("join namespace {path}"))?;
-        identity::become_root()?;
     }
     for (flag, path, fd) in refused {
         setns(fd.as_fd(), *flag).step(|| format!("join namespace {path}"))?;
@@ -165,6 +174,9 @@ fn serve(plan: &InitPlan, pid: i32) -> Result<(), Error> {
         write_proc(pid, "gid_map", gids)?;
         write_proc(pid, "uid_map", uids)?;
     }
+    if plan.namespaces.has(flag::USER) {
+        limit(pid, &plan.process)?;
+    }
     set_oom_score(pid, plan.process.oom_score_adj)
 }
 
@@ -172,6 +184,15 @@ fn serve(plan: &InitPlan, pid: i32) -> Result<(), Error> {
 pub(crate) fn set_oom_score(pid: i32, score: Option<i32>) -> Result<(), Error> {
     let Some(score) = score else { return Ok(()) };
     write_proc(pid, "oom_score_adj", &score.to_string())
+}
+
+/// The limits of a process in a user namespace, whose root may not raise one.
+pub(crate) fn limit(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
+    for (resource, name, soft, hard) in &plan.rlimits {
+        sys::identity::set_rlimit(pid, *resource, *soft, *hard)
+            .context(|| format!("set rlimit {name} to {soft}:{hard}"))?;
+    }
+    Ok(())
 }
 
 fn write_proc(pid: i32, name: &str, value: &str) -> Result<(), Error> {

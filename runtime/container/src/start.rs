@@ -15,8 +15,10 @@ impl Container {
     /// Lets the program of a created container run. Its exec has happened when this returns.
     pub fn start(&mut self) -> Result<(), Error> {
         let _lock = self.entry.lock()?;
+        self.state = self.entry.load()?;
         match self.status()? {
             Status::Created => {}
+            Status::Creating => return Err(Error::NotRunning),
             Status::Stopped => return Err(Error::StartStopped),
             _ => return Err(Error::StartRunning),
         }
@@ -25,7 +27,9 @@ impl Container {
         ask(&channel)?;
         self.run_poststart().inspect_err(|_| {
             // runtime-spec 1.3: a failed poststart hook stops the container.
-            drop(self.kill(nix::libc::SIGKILL, false));
+            if let Err(error) = self.end() {
+                log::warn!("stop the container: {error}");
+            }
         })
     }
 

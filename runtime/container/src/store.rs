@@ -13,12 +13,13 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::Hook;
+use oci_spec::runtime::{Hook, LinuxCapabilities, PosixRlimit, Process};
 use serde::{Deserialize, Serialize};
 
 use crate::container::Container;
@@ -43,14 +44,48 @@ pub(crate) struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub cgroup: Cgroup,
+    /// `create` has come to its end: the process is in the container.
+    pub ready: bool,
     /// `CLONE_NEW*` of the namespaces that `exec` joins.
     pub namespaces: u64,
     /// The container's pid namespace ends with its init, and every process in it.
     pub owns_pids: bool,
+    /// Processes of the container join a session keyring of its own.
+    pub own_keyring: bool,
+    /// What an exec'ed process has unless told otherwise.
+    pub process: Defaults,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+}
+
+/// The part of the container's process that exec'ed ones share.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Defaults {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<LinuxCapabilities>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rlimits: Option<Vec<PosixRlimit>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apparmor_profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub selinux_label: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oom_score_adj: Option<i32>,
+}
+
+impl From<&Process> for Defaults {
+    fn from(process: &Process) -> Defaults {
+        Defaults {
+            capabilities: process.capabilities().clone(),
+            rlimits: process.rlimits().clone(),
+            apparmor_profile: process.apparmor_profile().clone(),
+            selinux_label: process.selinux_label().clone(),
+            oom_score_adj: process.oom_score_adj(),
+        }
+    }
 }
 
 /// The directory that holds all state directories.
@@ -96,6 +131,8 @@ impl Store {
         for id in ids {
             match self.load(&id) {
                 Err(Error::NotFound) => {}
+                // One that can't be read must not hide the others.
+                Err(error @ Error::State { .. }) => log::warn!("{error}"),
                 container => containers.push(container?),
             }
         }
@@ -128,12 +165,18 @@ impl Store {
         Ok(entry)
     }
 
-    /// Removes what a `create` that was killed half way left of `id`; true when there was something.
-    pub fn remove_unfinished(&self, id: &str) -> Result<bool, Error> {
+    /// Removes the state directory of an id that has no readable state: what a `create` that was
+    /// killed at once has left, or a broken file.
+    pub fn remove_unreadable(&self, id: &str) -> Result<(), Error> {
         check_id(id)?;
-        match Entry::open(&self.root.join(id), id) {
-            Err(Error::NotFound) => Ok(false),
-            entry => entry?.remove().map(|()| true),
+        let entry = match Entry::open(&self.root.join(id), id) {
+            Err(Error::NotFound) => return Ok(()),
+            entry => entry?,
+        };
+        // A create that is at work has it locked.
+        match entry.lock_within(Duration::ZERO)? {
+            Some(_lock) => entry.remove(),
+            None => Ok(()),
         }
     }
 }
@@ -171,8 +214,38 @@ impl Entry {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         let dir = openat(&self.dir, ".", flags, Mode::empty())
             .context(|| format!("open {}", self.path.display()))?;
-        Flock::lock(dir, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| Error::system(format!("lock {}", self.path.display()), errno))
+        let lock = Flock::lock(dir, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| Error::system(format!("lock {}", self.path.display()), errno))?;
+        // Whoever had it before us may have removed the container, and another of its name may be
+        // there by now.
+        if self.is_gone()? { Err(Error::NotFound) } else { Ok(lock) }
+    }
+
+    /// As [`Entry::lock`], but none when somebody else keeps it for so long.
+    pub fn lock_within(&self, patience: Duration) -> Result<Option<Flock<OwnedFd>>, Error> {
+        const STEP: Duration = Duration::from_millis(10);
+        let deadline = Instant::now() + patience;
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        loop {
+            let dir = openat(&self.dir, ".", flags, Mode::empty())
+                .context(|| format!("open {}", self.path.display()))?;
+            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
+                Ok(_) if self.is_gone()? => return Err(Error::NotFound),
+                Ok(lock) => return Ok(Some(lock)),
+                Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => return Ok(None),
+                Err((_, Errno::EWOULDBLOCK)) => std::thread::sleep(STEP),
+                Err((_, errno)) => {
+                    return Err(Error::system(format!("lock {}", self.path.display()), errno));
+                }
+            }
+        }
+    }
+
+    /// The directory has been removed, whatever its path leads to now.
+    pub fn is_gone(&self) -> Result<bool, Error> {
+        let stat =
+            nix::sys::stat::fstat(&self.dir).context(|| format!("stat {}", self.path.display()))?;
+        Ok(stat.st_nlink == 0)
     }
 
     pub fn load(&self) -> Result<State, Error> {
@@ -220,6 +293,9 @@ impl Entry {
 
     /// Removes the directory and the files we know; the id is free then.
     pub fn remove(&self) -> Result<(), Error> {
+        if self.is_gone()? {
+            return Ok(());
+        }
         for name in [SOCKET, SECCOMP, STATE] {
             self.unlink(name)?;
         }

@@ -81,11 +81,19 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     }
 }
 
-/// Closes, in a child that has a copy of the descriptor table, what the parent keeps as its own.
-/// The child must not use the owner of `fd` any more.
-pub fn close_inherited(fd: BorrowedFd<'_>) {
-    // SAFETY: the child's copy of the owner is never dropped: it execs or ends by _exit.
-    unsafe { libc::close(fd.as_raw_fd()) };
+/// fchown(2) of a descriptor number to `uid`, unless it is that user's already, or /dev/null.
+pub fn give_to(fd: i32, uid: u32) -> Result<()> {
+    // SAFETY: the kernel fills the zeroed structure; plain integers else.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        check(libc::fstat(fd, &mut stat).into())?;
+        let is_null =
+            stat.st_mode & libc::S_IFMT == libc::S_IFCHR && stat.st_rdev == libc::makedev(1, 3);
+        if is_null || stat.st_uid == uid {
+            return Ok(());
+        }
+        check(libc::fchown(fd, uid, libc::gid_t::MAX).into()).map(drop)
+    }
 }
 
 /// recvmsg(2) of one message with at most one descriptor; none when the message has none, or the

@@ -44,20 +44,6 @@ pub fn capset(sets: CapabilitySets) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }).map(drop)
 }
 
-/// capget(2) for the calling process.
-pub fn capget() -> Result<CapabilitySets> {
-    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    let mut data = [CapData::default(); 2];
-    // SAFETY: version 3 fills two data elements, which live across the call.
-    check(unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) })?;
-    let join = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
-    Ok(CapabilitySets {
-        effective: join(data[0].effective, data[1].effective),
-        permitted: join(data[0].permitted, data[1].permitted),
-        inheritable: join(data[0].inheritable, data[1].inheritable),
-    })
-}
-
 /// prctl(2) `PR_CAPBSET_DROP`.
 pub fn drop_bounding(capability: u32) -> Result<()> {
     // SAFETY: plain integers.
@@ -135,11 +121,12 @@ pub fn set_groups(gids: &[u32]) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_setgroups, gids.len(), gids.as_ptr()) }).map(drop)
 }
 
-/// setrlimit(2) by the kernel's number of the resource.
-pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
-    // SAFETY: `limit` lives across the call.
-    check(unsafe { libc::setrlimit(resource, &limit) }.into()).map(drop)
+/// prlimit(2) by the kernel's number of the resource; pid 0 is the calling process.
+pub fn set_rlimit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let none = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: `limit` lives across the call; the old one is not asked for.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, pid, resource, &limit, none) }).map(drop)
 }
 
 /// setdomainname(2).

@@ -146,13 +146,32 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// close_range(2) from `first` up, marking close-on-exec instead of closing (Linux 5.11).
-pub fn cloexec_from(first: u32) -> Result<()> {
-    // SAFETY: marks descriptors; closes none.
-    check(unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    })
-    .map(drop)
+/// close_range(2) from `first` to `last` (Linux 5.9). For a child after clone3, whose copies of the
+/// owners of these descriptors are never dropped.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: the caller gives up what owns these descriptors, as the contract says.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }).map(drop)
+}
+
+/// Gives every signal that would end a process by default a handler that ends it: the first process
+/// of a pid namespace is spared by those without. exec takes the handlers away again.
+pub fn end_on_signals() -> Result<()> {
+    extern "C" fn end(signal: libc::c_int) {
+        exit_now(128 + signal);
+    }
+    // SAFETY: the handler does nothing but _exit, which is safe in one; the structures are plain data.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = end as *const () as libc::sighandler_t;
+        for signal in
+            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2]
+        {
+            check(libc::sigaction(signal, &action, ptr::null_mut()).into())?;
+        }
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &set, ptr::null_mut()).into()).map(drop)
+    }
 }
 
 /// Unblocks every signal and gives each its default action, whatever our caller ignored or blocked:

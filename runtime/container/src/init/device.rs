@@ -61,7 +61,8 @@ fn make(root: Root<'_>, dir: &OwnedFd, name: &str, device: &DevicePlan) -> Resul
     let step = || format!("make device /{}", device.path);
     if let Some(host) = &device.bind {
         let target = root.file(&device.path).step(step)?;
-        return move_mount(host.as_fd(), target.as_fd(), c"").step(step);
+        let copy = host.copy().step(step)?;
+        return move_mount(copy, target.as_fd(), c"").step(step);
     }
     let number = makedev(device.major, device.minor);
     match mknodat(dir, name, device.kind, Mode::from_bits_truncate(device.mode), number) {

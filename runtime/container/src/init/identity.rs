@@ -41,13 +41,18 @@ pub(crate) fn join_keyring(name: &CStr) -> Result<()> {
         .step(|| "set the session keyring's permissions")
 }
 
-/// Takes over limits, labels, ids and capabilities, in the order in which they need each other.
-pub(crate) fn apply(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
+/// The limits of the process. With a user namespace it is the parent that sets them: root in there may
+/// not raise one.
+pub(crate) fn limit(plan: &ProcessPlan) -> Result<()> {
     for (resource, name, soft, hard) in &plan.rlimits {
-        identity::set_rlimit(*resource, *soft, *hard)
+        identity::set_rlimit(0, *resource, *soft, *hard)
             .step(|| format!("set rlimit {name} to {soft}:{hard}"))?;
     }
-    label(plan, procfs)?;
+    Ok(())
+}
+
+/// Takes over ids and capabilities, in the order in which they need each other.
+pub(crate) fn apply(plan: &ProcessPlan) -> Result<()> {
     if plan.no_new_privileges {
         identity::set_no_new_privs().step(|| "prctl PR_SET_NO_NEW_PRIVS")?;
     }
@@ -57,8 +62,11 @@ pub(crate) fn apply(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
     if let Some(groups) = &plan.groups {
         identity::set_groups(groups).step(|| format!("set additional groups {groups:?}"))?;
     }
+    give_standard_streams(plan.uid)?;
     identity::set_gid(plan.gid).step(|| format!("set gid {}", plan.gid))?;
     identity::set_uid(plan.uid).step(|| format!("set uid {}", plan.uid))?;
+    // The change of ids may have reset it (/proc/sys/fs/suid_dumpable).
+    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
     // A directory may be open to the user only (root squashed by NFS), or to root only.
     if early.is_err() {
         nix::unistd::chdir(plan.cwd.as_c_str())
@@ -68,6 +76,19 @@ pub(crate) fn apply(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
     raise(plan)?;
     if let Some(umask) = plan.umask {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
+    }
+    Ok(())
+}
+
+/// Lets the user open its own standard streams again, by /dev/stdout and the like.
+fn give_standard_streams(uid: u32) -> Result<()> {
+    for fd in 0..3 {
+        match sys::file::give_to(fd, uid) {
+            // Closed; a socket; the host's, seen from a user namespace; a read-only file system.
+            Ok(())
+            | Err(Errno::EBADF | Errno::EINVAL | Errno::EPERM | Errno::EROFS | Errno::EACCES) => {}
+            Err(errno) => return Err(errno).step(|| format!("give descriptor {fd} to uid {uid}")),
+        }
     }
     Ok(())
 }
@@ -82,7 +103,7 @@ fn check_cwd() -> Result<()> {
 }
 
 /// The security module's label for the program, which takes effect with the exec.
-fn label(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
+pub(crate) fn label(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
     if let Some(profile) = &plan.apparmor {
         let command = format!("exec {profile}");
         match procfs.write("self/attr/apparmor/exec", &command) {
@@ -123,6 +144,8 @@ fn raise(plan: &ProcessPlan) -> Result<()> {
         sets.permitted |= SYS_ADMIN;
     }
     identity::capset(sets).step(|| "set capabilities")?;
+    // Whatever the runtime's caller had raised.
+    identity::clear_ambient().step(|| "clear the ambient capabilities")?;
     for capability in 0..plan.capabilities.count {
         if plan.capabilities.ambient >> capability & 1 == 1 {
             identity::raise_ambient(capability)

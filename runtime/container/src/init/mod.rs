@@ -7,14 +7,16 @@ pub(crate) mod console;
 mod copy_up;
 mod device;
 pub(crate) mod identity;
+mod legacy;
 mod mask;
 mod mount;
+mod no_pivot;
 mod procfs;
 pub(crate) mod program;
 mod root;
 mod rootfs;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 pub(crate) use procfs::Procfs;
 pub(crate) use root::Root;
@@ -60,7 +62,8 @@ pub(crate) struct Inherited<'a> {
 /// Runs in the child of clone3 and never returns: it execs, or reports and ends.
 pub(crate) fn run(plan: &InitPlan, inherited: Inherited<'_>) -> ! {
     let mut channel = inherited.channel;
-    let failure = match prepare(plan, &channel, inherited.console, inherited.state) {
+    let listener = inherited.listener.as_ref();
+    let failure = match prepare(plan, &channel, inherited.console, listener, inherited.state) {
         Ok(program) => match wait_for_start(channel, inherited.listener) {
             Some(starter) => {
                 channel = starter;
@@ -80,22 +83,27 @@ fn prepare(
     plan: &InitPlan,
     channel: &Channel,
     console: Option<OwnedFd>,
+    listener: Option<&OwnedFd>,
     state: &State,
 ) -> Result<program::Program> {
     let mut waiting = plan.wait_for_parent;
     if plan.wait_at_once {
         proceed(channel, &mut waiting)?;
     }
-    if plan.namespaces.new & flag::USER != 0 {
+    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
+    if plan.rootfs.opened_by_init {
+        // Before the change of ids: what the caller owns can be reached still.
+        let opened = plan.rootfs.open_trees();
+        opened.map_err(|(step, errno)| InitFailure { step, errno: Some(errno) })?;
+    }
+    if plan.namespaces.has(flag::USER) {
         identity::become_root()?;
     }
-    sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
     if plan.loopback {
         sys::file::loopback_up().step(|| "bring up the loopback interface")?;
     }
     nix::unistd::setsid().step(|| "setsid")?;
-    let mut copied = None;
-    let rootfs = rootfs::Rootfs::attach(&plan.rootfs, &mut copied)?;
+    let rootfs = rootfs::Rootfs::attach(&plan.rootfs)?;
     let mut late_cgroups = plan.late_cgroup_namespace;
     for mount in &plan.rootfs.mounts {
         if late_cgroups && matches!(mount.source, crate::plan::Source::Cgroup(_)) {
@@ -120,7 +128,10 @@ fn prepare(
         channel.send(&Message::Hooks).step(|| "report to the runtime")?;
         receive_proceed(channel)?;
     }
-    run_hooks("createContainer", &plan.create_container, "creating", state)?;
+    if !plan.create_container.is_empty() {
+        rootfs.enter()?;
+        run_hooks("createContainer", &plan.create_container, "creating", state)?;
+    }
     rootfs.pivot()?;
     if let Some(name) = &plan.hostname {
         nix::unistd::sethostname(name).step(|| format!("set hostname {name:?}"))?;
@@ -141,7 +152,17 @@ fn prepare(
     if let Some(name) = &plan.keyring {
         identity::join_keyring(name)?;
     }
-    identity::apply(&plan.process, &procfs)?;
+    identity::label(&plan.process, &procfs)?;
+    drop(procfs);
+    drop(rootfs);
+    // From here on, paths are the container's to choose (its working directory, its program, its
+    // passwd file): none of them may lead to the host through a descriptor of ours.
+    let keep = listener.iter().map(|fd| fd.as_raw_fd()).chain([channel.as_fd().as_raw_fd()]);
+    close_others(keep, plan.process.preserve_fds)?;
+    if !plan.namespaces.has(flag::USER) {
+        identity::limit(&plan.process)?;
+    }
+    identity::apply(&plan.process)?;
     let program = program::find(&plan.process)?;
     channel.send(&Message::Ready).step(|| "report to the runtime")?;
     receive_proceed(channel)?;
@@ -159,6 +180,21 @@ fn enter_cgroup_namespace(channel: &Channel, waiting: &mut bool, late: &mut bool
 pub(crate) fn open_root() -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     nix::fcntl::open("/", flags, nix::sys::stat::Mode::empty()).step(|| "open /")
+}
+
+/// Closes what is neither in `keep`, nor standard, nor preserved for the program. Whoever owns a closed
+/// descriptor must not be dropped after this.
+pub(crate) fn close_others(keep: impl Iterator<Item = RawFd>, preserve: u32) -> Result<()> {
+    let mut keep: Vec<u32> = keep.map(|fd| fd as u32).collect();
+    keep.sort_unstable();
+    let mut first = 3 + preserve;
+    for fd in keep {
+        if fd > first {
+            sys::process::close_range(first, fd - 1).step(|| "close_range")?;
+        }
+        first = first.max(fd + 1);
+    }
+    sys::process::close_range(first, u32::MAX).step(|| "close_range")
 }
 
 /// Waits for the parent's first word, once.
@@ -180,6 +216,9 @@ fn wait_for_start(channel: Channel, listener: Option<OwnedFd>) -> Option<Channel
         None => channel,
         Some(listener) => {
             drop(channel);
+            // As the first process of a pid namespace, this one is spared by signals it has no
+            // handler for; who stops a created container means it.
+            sys::process::end_on_signals().ok()?;
             loop {
                 match sys::file::accept(listener.as_fd()) {
                     Ok(fd) => break Channel::from_fd(fd),

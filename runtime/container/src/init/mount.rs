@@ -5,17 +5,20 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use sys::mount::{
     SetAttr, attr, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen, mount_setattr,
     move_mount,
 };
 
 use super::copy_up::copy_up;
-use super::root::Root;
+use super::legacy;
+use super::root::{Root, kind};
 use super::{Result, Step, failure};
 use crate::error::InitFailure;
-use crate::plan::{CgroupMount, MountPlan, Source, V1Mount};
+use crate::host_tree::HostTree;
+use crate::plan::{CgroupMount, MountPlan, Source, V1Mount, may_cover};
 
 /// Options of a cgroup mount, when the configuration names none.
 const CGROUP: u64 = attr::NOSUID | attr::NODEV | attr::NOEXEC;
@@ -27,12 +30,20 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
         return Err(failure(format!("{name}: the root itself can't be mounted over")));
     }
     let (target, existed) = target(root, plan).step(|| format!("{name}: make the mount point"))?;
+    check_target(plan, &target)?;
     let mount = match &plan.source {
-        Source::Tree { tree, .. } => {
-            move_mount(tree.as_fd(), target.as_fd(), c"").step(|| name.clone())?;
-            tree.try_clone().step(|| name.clone())?
+        Source::Tree(tree) => {
+            let copy = tree.copy().step(|| name.clone())?;
+            if plan.destination == "proc" && !is_procfs(copy).step(|| name.clone())? {
+                return Err(failure(format!("{name}: only a procfs can cover /proc")));
+            }
+            move_mount(copy, target.as_fd(), c"").step(|| name.clone())?;
+            copy.try_clone_to_owned().step(|| name.clone())?
         }
         Source::New { fstype, source, flags, data } => {
+            if data.iter().any(|(_, value)| value.as_ref().is_some_and(|v| v.count_bytes() > 255)) {
+                return legacy::attach(root, plan, &target);
+            }
             let mode = mode_of_covered(fstype, data, existed, &target)?;
             let data = mode.iter().chain(data);
             let result = filesystem(fstype, source, flags, data, plan.attributes);
@@ -65,7 +76,9 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
 /// interfaces are found by, so their mount points may not be links.
 fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<(OwnedFd, bool), Errno> {
     match &plan.source {
-        Source::Tree { is_dir: false, .. } => Ok((root.file(&plan.destination)?, true)),
+        Source::Tree(tree) if kind(tree.copy()?)? != SFlag::S_IFDIR => {
+            Ok((root.file(&plan.destination)?, true))
+        }
         Source::New { fstype, .. } if [c"proc", c"sysfs"].contains(&fstype.as_c_str()) => {
             let (parent, name) = root.parent(&plan.destination)?;
             match nix::sys::stat::mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {
@@ -80,6 +93,24 @@ fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<(OwnedFd, boo
             result => result.map(|fd| (fd, true)),
         },
     }
+}
+
+/// A link of the image may lead into /proc, where only what lxcfs makes may be covered.
+fn check_target(plan: &MountPlan, target: &OwnedFd) -> Result<()> {
+    let inside = plan.destination.strip_prefix("proc");
+    let allowed = inside
+        .is_some_and(|inside| inside.is_empty() || inside.strip_prefix('/').is_some_and(may_cover));
+    if !allowed && is_procfs(target.as_fd()).step(|| format!("{}: statfs", plan.name))? {
+        return Err(failure(format!(
+            "{}: it leads into /proc, which can't be mounted over",
+            plan.name
+        )));
+    }
+    Ok(())
+}
+
+fn is_procfs(fd: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
+    Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// A tmpfs without a mode of its own takes over that of the directory it covers, as in runc.
@@ -149,8 +180,8 @@ fn host_sysfs(attributes: u64) -> Result<OwnedFd> {
 
 fn cgroup(cgroups: &CgroupMount, target: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
     match cgroups {
-        CgroupMount::V2 { tree, .. } => {
-            let mount = match tree {
+        CgroupMount::V2 { host } => {
+            let mount = match host {
                 Some(tree) => own(tree, attributes)?,
                 None => filesystem(c"cgroup2", c"cgroup", &[], &[], attributes)?,
             };
@@ -181,7 +212,7 @@ fn cgroup(cgroups: &CgroupMount, target: BorrowedFd<'_>, attributes: u64) -> Res
 fn v1(hierarchy: &V1Mount, base: Root<'_>, attributes: u64) -> Result<()> {
     let directory = &hierarchy.directory;
     let target = base.make_directory(directory).step(|| format!(": make directory {directory}"))?;
-    let mount = match &hierarchy.tree {
+    let mount = match &hierarchy.own {
         Some(tree) => own(tree, attributes)?,
         None => {
             // A named hierarchy has no controller: "none" says so.
@@ -204,8 +235,9 @@ fn v1(hierarchy: &V1Mount, base: Root<'_>, attributes: u64) -> Result<()> {
     move_mount(mount.as_fd(), target.as_fd(), c"").step(|| format!(": attach {directory}"))
 }
 
-fn own(tree: &OwnedFd, attributes: u64) -> Result<OwnedFd> {
-    let change = SetAttr { set: attributes | CGROUP, ..SetAttr::default() };
-    mount_setattr(tree.as_fd(), change).step(|| ": set the options of the cgroup")?;
-    tree.try_clone().step(|| ": duplicate a descriptor")
+fn own(tree: &HostTree, attributes: u64) -> Result<OwnedFd> {
+    let step = || ": set the options of the cgroup";
+    let copy = tree.copy().step(step)?;
+    mount_setattr(copy, SetAttr { set: attributes | CGROUP, ..SetAttr::default() }).step(step)?;
+    copy.try_clone_to_owned().step(|| ": duplicate a descriptor")
 }

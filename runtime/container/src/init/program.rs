@@ -111,8 +111,6 @@ impl Program {
 
     fn try_exec(&self, plan: &ProcessPlan) -> Result<Errno> {
         sys::process::reset_signals().step(|| "reset signals")?;
-        // Whatever the caller of the runtime has left open is not the container's.
-        sys::process::cloexec_from(3 + plan.preserve_fds).step(|| "close_range")?;
         for fd in 3..3 + plan.preserve_fds as i32 {
             sys::file::keep_on_exec(fd).step(|| format!("pass on descriptor {fd}"))?;
         }

@@ -10,6 +10,9 @@ use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 /// As many links as the kernel follows in one path.
 const MAX_LINKS: usize = 40;
 
+/// A neighbour that renames without end must not hold us up for ever.
+const MAX_TRIES: usize = 1000;
+
 /// A directory that nothing below is resolved out of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Root<'a>(pub BorrowedFd<'a>);
@@ -21,13 +24,14 @@ impl Root<'_> {
             .flags(flags | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let path = if path.is_empty() { "." } else { path };
-        loop {
+        for _ in 0..MAX_TRIES {
             match openat2(self.0, path, how) {
                 // Somebody renames directories meanwhile.
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
                 result => return result,
             }
         }
+        Err(Errno::EAGAIN)
     }
 
     /// The directory `path`, made with what is missing above it.

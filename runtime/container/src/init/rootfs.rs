@@ -1,19 +1,18 @@
 //! The container's file system: attached, filled, made the root, closed up.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
 use nix::mount::{MntFlags, MsFlags, umount2};
-use sys::mount::{SetAttr, attr, clone_tree, mount_setattr, move_mount};
+use sys::mount::{SetAttr, attr, mount_setattr, move_mount};
 
 use super::procfs::Procfs;
 use super::root::Root;
-use super::{Result, Step, failure, mount};
+use super::{Result, Step, mount, no_pivot};
 use crate::plan::mount_options::propagation;
 use crate::plan::{MountPlan, RootfsPlan, Source};
 
@@ -28,26 +27,15 @@ pub(crate) struct Rootfs<'a> {
 }
 
 impl<'a> Rootfs<'a> {
-    /// Cuts the new mount namespace off from the host's and attaches the root file system. `copied`
-    /// keeps the tree that had to be found in a joined namespace.
-    pub fn attach(plan: &'a RootfsPlan, copied: &'a mut Option<OwnedFd>) -> Result<Rootfs<'a>> {
+    /// Cuts the new mount namespace off from the host's and attaches the root file system.
+    pub fn attach(plan: &'a RootfsPlan) -> Result<Rootfs<'a>> {
         let flags = MsFlags::from_bits_truncate(plan.propagation) | MsFlags::MS_REC;
         set_propagation(c"/", flags).step(|| "set the propagation of /")?;
-        let path = CString::new(plan.path.as_os_str().as_bytes())
-            .map_err(|_| failure("root.path has a NUL byte"))?;
         if plan.propagation == propagation::SHARED {
             make_parent_private(&plan.path)?;
         }
-        let tree = match &plan.tree {
-            Some(tree) => tree.as_fd(),
-            None => {
-                let tree = clone_tree(AT_FDCWD, &path, true)
-                    .step(|| format!("root.path: rootfs {}", plan.path.display()))?;
-                let tree: &'a OwnedFd = copied.insert(tree);
-                tree.as_fd()
-            }
-        };
-        move_mount(tree, AT_FDCWD, &path)
+        let tree = plan.tree.copy().step(|| "copy of the rootfs")?;
+        move_mount(tree, AT_FDCWD, plan.tree.path())
             .step(|| format!("mount rootfs {}", plan.path.display()))?;
         // Modes and owners are the configuration's until the end.
         nix::sys::stat::umask(nix::sys::stat::Mode::empty());
@@ -79,9 +67,14 @@ impl<'a> Rootfs<'a> {
         }
     }
 
+    /// The current directory of hooks that run before the root is the container's.
+    pub fn enter(&self) -> Result<()> {
+        nix::unistd::fchdir(self.tree).step(|| "change directory to the rootfs")
+    }
+
     /// Makes it the root directory of this process, and of all that share its mount namespace.
     pub fn pivot(&self) -> Result<()> {
-        nix::unistd::fchdir(self.tree).step(|| "change directory to the rootfs")?;
+        self.enter()?;
         if self.plan.no_pivot {
             return self.move_to_root();
         }
@@ -97,6 +90,7 @@ impl<'a> Rootfs<'a> {
 
     /// For where pivot_root(2) can't be used: an initramfs as the host's root.
     fn move_to_root(&self) -> Result<()> {
+        no_pivot::hide_kernel_filesystems(&self.plan.path)?;
         move_mount(self.tree, AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
         nix::unistd::chroot(".").step(|| "chroot to the rootfs")?;
         nix::unistd::chdir("/").step(|| "change directory to /")

@@ -1,6 +1,5 @@
 //! Device nodes to make in the container's /dev.
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use nix::sys::stat::SFlag;
@@ -8,6 +7,7 @@ use oci_spec::runtime::{Linux, LinuxDeviceType};
 
 use super::{Namespaces, flag, mount, mount_options, relative};
 use crate::error::Error;
+use crate::host_tree::HostTree;
 
 /// One node.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct DevicePlan {
     pub uid: u32,
     pub gid: u32,
     /// The host's node, for where nodes can't be made: in a user namespace.
-    pub bind: Option<OwnedFd>,
+    pub bind: Option<HostTree>,
 }
 
 /// What every Linux container has, see config-linux.md "Default Devices".
@@ -84,8 +84,8 @@ pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DeviceP
     if namespaces.has(flag::USER) {
         for device in devices.iter_mut().filter(|device| device.kind != SFlag::S_IFIFO) {
             let path = Path::new("/").join(&device.path);
-            device.bind =
-                Some(mount::clone_host_tree(&path, false, mount_options::propagation::SLAVE)?);
+            let changes = vec![mount::cut_off(mount_options::propagation::SLAVE, false)];
+            device.bind = Some(HostTree::new(&path, false, changes)?);
         }
     }
     Ok(devices)

@@ -10,19 +10,21 @@ mod namespace;
 mod process;
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
 use cgroup::Cgroup;
+use nix::errno::Errno;
 use oci_spec::runtime::{Hook, Hooks, Linux, LinuxIdMapping, Spec};
 
 pub(crate) use device::DevicePlan;
-pub(crate) use mount::{CgroupMount, MountPlan, Source, V1Mount, open_cgroups};
+pub(crate) use mount::{CgroupMount, MountPlan, Source, V1Mount, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 
 use crate::bundle::Bundle;
 use crate::error::Error;
+use crate::host_tree::HostTree;
 use mount_options::propagation;
 
 /// All that init does, in its order.
@@ -54,9 +56,11 @@ pub(crate) struct InitPlan {
 #[derive(Debug)]
 pub(crate) struct RootfsPlan {
     pub path: PathBuf,
-    /// A detached copy of the tree at `path`, made by the parent; none where `path` is one of a
-    /// mount namespace that init joins.
-    pub tree: Option<OwnedFd>,
+    /// What is at `path`.
+    pub tree: HostTree,
+    /// The host's trees are copied by init, not by the parent: in a user namespace, or where the
+    /// paths are those of a joined mount namespace.
+    pub opened_by_init: bool,
     /// Of every mount in the new namespace, before anything is mounted.
     pub propagation: u64,
     /// Of the root mount, at the end.
@@ -68,6 +72,47 @@ pub(crate) struct RootfsPlan {
     pub devices: Option<Vec<DevicePlan>>,
     pub masked: Vec<String>,
     pub readonly_paths: Vec<String>,
+}
+
+impl RootfsPlan {
+    /// The descriptors of the copies that have been made.
+    pub fn copies(&self) -> Vec<RawFd> {
+        let mut trees = vec![&self.tree];
+        for mount in &self.mounts {
+            match &mount.source {
+                Source::New { .. } => {}
+                Source::Tree(tree) => trees.push(tree),
+                Source::Cgroup(CgroupMount::V2 { host }) => trees.extend(host),
+                Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
+                    trees.extend(hierarchies.iter().filter_map(|one| one.own.as_ref()));
+                }
+            }
+        }
+        trees.extend(self.devices.iter().flatten().filter_map(|device| device.bind.as_ref()));
+        trees.iter().filter_map(|tree| tree.copy().ok()).map(|fd| fd.as_raw_fd()).collect()
+    }
+
+    /// Copies every part of the host's tree that the container gets. The error comes with what was
+    /// done.
+    pub fn open_trees(&self) -> Result<(), (String, Errno)> {
+        self.tree.open().map_err(|(step, errno)| (format!("root.path: {step}"), errno))?;
+        for mount in &self.mounts {
+            let named = |(step, errno)| (format!("{}: {step}", mount.name), errno);
+            match &mount.source {
+                Source::New { .. } => {}
+                Source::Tree(tree) => tree.open().map_err(named)?,
+                Source::Cgroup(CgroupMount::V2 { host }) => {
+                    host.iter().try_for_each(HostTree::open).map_err(named)?;
+                }
+                Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
+                    let mut own = hierarchies.iter().filter_map(|hierarchy| hierarchy.own.as_ref());
+                    own.try_for_each(HostTree::open).map_err(named)?;
+                }
+            }
+        }
+        let mut devices = self.devices.iter().flatten().filter_map(|device| device.bind.as_ref());
+        devices.try_for_each(HostTree::open)
+    }
 }
 
 /// What the plan is made from, beside the bundle.
@@ -209,7 +254,8 @@ fn refuse_unbuilt(spec: &Spec, linux: &Linux) -> Result<(), Error> {
     }
 }
 
-fn keyring_name(id: &str) -> Option<CString> {
+/// The session keyring's name, as in runc.
+pub(crate) fn keyring_name(id: &str) -> Option<CString> {
     CString::new(format!("_ses.{id}")).ok()
 }
 
@@ -248,8 +294,7 @@ fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<R
     let path = input.bundle.rootfs()?;
     let joined = namespaces.new & flag::MOUNT == 0;
     if !joined && !path.is_dir() {
-        let why =
-            if path.exists() { nix::errno::Errno::ENOTDIR } else { nix::errno::Errno::ENOENT };
+        let why = if path.exists() { Errno::ENOTDIR } else { Errno::ENOENT };
         return Err(Error::system(format!("root.path: rootfs {}", path.display()), why));
     }
     let root_propagation = match linux.rootfs_propagation().as_deref() {
@@ -275,7 +320,8 @@ fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<R
     let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
     let devices = if host_dev { None } else { Some(device::plan(linux, namespaces)?) };
     Ok(RootfsPlan {
-        tree: if joined { None } else { Some(mount::clone_host_tree(&path, true, before)?) },
+        tree: HostTree::new(&path, true, vec![mount::cut_off(before, true)])?,
+        opened_by_init: joined || namespaces.has(flag::USER),
         path,
         propagation: before,
         root_propagation,

@@ -1,19 +1,17 @@
 //! `mounts` of the configuration: what is mounted where, with the host's side opened already.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use cgroup::Hierarchy;
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{SFlag, fstat};
 use oci_spec::runtime::Mount;
-use sys::mount::{SetAttr, attr, clone_tree, mount_setattr};
+use sys::mount::{SetAttr, attr};
 
 use super::mount_options::{self, Options};
 use super::{Input, Namespaces, flag, relative};
-use crate::error::{Context, Error};
+use crate::error::Error;
+use crate::host_tree::HostTree;
 
 /// One mount.
 #[derive(Debug)]
@@ -43,8 +41,8 @@ pub(crate) enum Source {
         flags: Vec<CString>,
         data: Vec<(CString, Option<CString>)>,
     },
-    /// A part of the host's tree: a detached copy with its attributes set.
-    Tree { tree: OwnedFd, is_dir: bool },
+    /// A part of the host's tree.
+    Tree(HostTree),
     /// The control groups.
     Cgroup(CgroupMount),
 }
@@ -54,7 +52,7 @@ pub(crate) enum Source {
 pub(crate) enum CgroupMount {
     /// The one hierarchy; the host's mount of it, for a container without a cgroup namespace: a
     /// mount of its own would reset the options of the host's.
-    V2 { host: Option<PathBuf>, tree: Option<OwnedFd> },
+    V2 { host: Option<HostTree> },
     /// A directory each, on a tmpfs.
     V1 { hierarchies: Vec<V1Mount>, links: Vec<(String, String)> },
 }
@@ -67,14 +65,12 @@ pub(crate) struct V1Mount {
     /// The mount options that name it, for a container with a cgroup namespace.
     pub options: Vec<CString>,
     /// The container's own directory, for one without.
-    pub own: Option<PathBuf>,
-    /// That directory, once it is there.
-    pub tree: Option<OwnedFd>,
+    pub own: Option<HostTree>,
 }
 
 impl MountPlan {
     pub fn is_bind(&self) -> bool {
-        matches!(self.source, Source::Tree { .. })
+        matches!(self.source, Source::Tree(_))
     }
 }
 
@@ -121,7 +117,7 @@ fn plan_one(
     }
     let late_readonly = fstype == "tmpfs" && options.top.set & attr::RDONLY != 0;
     let source = if options.bind || fstype == "bind" {
-        bind(&field("source"), mount, input, &mut options, propagation)?
+        Source::Tree(bind(&field("source"), mount, input, &mut options, propagation)?)
     } else if fstype == "cgroup" {
         Source::Cgroup(cgroup_mount(input, namespaces)?)
     } else {
@@ -146,8 +142,8 @@ fn plan_one(
     })
 }
 
-/// /proc must stay the kernel's: nothing is mounted in it but what lxcfs makes, nothing but procfs on it.
-fn check_proc(destination: &str, fstype: &str, options: &Options) -> Result<(), String> {
+/// What lxcfs covers in /proc.
+pub(crate) fn may_cover(inside_proc: &str) -> bool {
     const ALLOWED: &[&str] = &[
         "cpuinfo",
         "diskstats",
@@ -161,12 +157,17 @@ fn check_proc(destination: &str, fstype: &str, options: &Options) -> Result<(), 
         "sys/kernel/ns_last_pid",
         "sys/crypto/fips_enabled",
     ];
+    ALLOWED.contains(&inside_proc)
+}
+
+/// /proc must stay the kernel's: nothing is mounted in it but what lxcfs makes, nothing but procfs on
+/// it. Init checks again where a path really leads.
+fn check_proc(destination: &str, fstype: &str, options: &Options) -> Result<(), String> {
     match destination.strip_prefix("proc") {
-        // A bind of another procfs is checked once it is open.
         Some("") if fstype == "proc" || options.bind => Ok(()),
         Some("") => Err(format!("a mount of type {fstype:?} can't cover /proc")),
         Some(inside) => match inside.strip_prefix('/') {
-            Some(inside) if !ALLOWED.contains(&inside) => {
+            Some(inside) if !may_cover(inside) => {
                 Err(format!("\"/{destination}\" is inside /proc, which can't be mounted over"))
             }
             _ => Ok(()),
@@ -181,53 +182,22 @@ fn bind(
     input: &Input<'_>,
     options: &mut Options,
     propagation: u64,
-) -> Result<Source, Error> {
+) -> Result<HostTree, Error> {
     let Some(source) = mount.source().as_ref().filter(|source| !source.as_os_str().is_empty())
     else {
         return Err(Error::invalid(field, "missing: a bind mount needs a source"));
     };
-    let source = input.bundle.path.join(source);
-    let tree = clone_host_tree(&source, options.recursive, propagation).map_err(|e| e.at(field))?;
-    for change in [options.top, options.all] {
-        if change != SetAttr::default() {
-            mount_setattr(tree.as_fd(), change)
-                .context(|| format!("set the options of a bind mount of {}", source.display()))?;
-        }
-    }
-    let mode = fstat(&tree).context(|| format!("stat {}", source.display()))?.st_mode;
-    if relative(&mount.destination().to_string_lossy()) == "proc" {
-        let kind =
-            nix::sys::statfs::fstatfs(&tree).context(|| format!("statfs {}", source.display()))?;
-        if kind.filesystem_type() != nix::sys::statfs::PROC_SUPER_MAGIC {
-            return Err(Error::invalid(
-                field,
-                format!("{} is not a procfs and can't cover /proc", source.display()),
-            ));
-        }
-    }
-    Ok(Source::Tree {
-        tree,
-        is_dir: SFlag::from_bits_truncate(mode) & SFlag::S_IFMT == SFlag::S_IFDIR,
-    })
+    let recursive = options.recursive;
+    let changes = vec![cut_off(propagation, recursive), options.top, options.all];
+    HostTree::new(&input.bundle.path.join(source), recursive, changes)
 }
 
-/// A detached copy of a part of the host's tree, cut off from its propagation as the container's
-/// mount namespace will be.
-pub(crate) fn clone_host_tree(
-    path: &Path,
-    recursive: bool,
-    propagation: u64,
-) -> Result<OwnedFd, Error> {
-    let text = CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid(path.display().to_string(), "has a NUL byte"))?;
-    let tree =
-        clone_tree(AT_FDCWD, &text, recursive).context(|| format!("bind {}", path.display()))?;
-    if propagation != mount_options::propagation::SHARED {
-        let change = SetAttr { propagation, recursive, ..SetAttr::default() };
-        mount_setattr(tree.as_fd(), change)
-            .context(|| format!("set the propagation of a bind mount of {}", path.display()))?;
+/// What separates a copied tree from the host's propagation, as the container's mount namespace is.
+pub(crate) fn cut_off(propagation: u64, recursive: bool) -> SetAttr {
+    match propagation {
+        mount_options::propagation::SHARED => SetAttr::default(),
+        propagation => SetAttr { propagation, recursive, ..SetAttr::default() },
     }
-    Ok(tree)
 }
 
 fn new_filesystem(
@@ -264,10 +234,14 @@ fn new_filesystem(
 
 fn cgroup_mount(input: &Input<'_>, namespaces: &Namespaces) -> Result<CgroupMount, Error> {
     let private = namespaces.has(flag::CGROUP);
+    let tree = |path: PathBuf| {
+        let changes = vec![cut_off(mount_options::propagation::PRIVATE, false)];
+        HostTree::new(&path, false, changes)
+    };
     let hierarchies = input.cgroup.hierarchies();
     if input.cgroup.mode() == cgroup::Mode::V2 {
         let host = hierarchies.first().filter(|_| !private).map(Hierarchy::mount_point);
-        return Ok(CgroupMount::V2 { host, tree: None });
+        return Ok(CgroupMount::V2 { host: host.map(tree).transpose()? });
     }
     let mut list = Vec::new();
     let mut links = Vec::new();
@@ -277,29 +251,8 @@ fn cgroup_mount(input: &Input<'_>, namespaces: &Namespaces) -> Result<CgroupMoun
         let data =
             |word: &str| CString::new(word).map_err(|_| Error::invalid("mounts", "NUL byte"));
         let options = hierarchy.mount_data().split(',').map(data).collect::<Result<_, _>>()?;
-        let own = (!private).then(|| hierarchy.dir());
-        list.push(V1Mount { directory, options, own, tree: None });
+        let own = (!private).then(|| tree(hierarchy.dir())).transpose()?;
+        list.push(V1Mount { directory, options, own });
     }
     Ok(CgroupMount::V1 { hierarchies: list, links })
-}
-
-/// Opens the control groups of the host that are to be shown; the container's own are there by now.
-pub(crate) fn open_cgroups(mounts: &mut [MountPlan]) -> Result<(), Error> {
-    for mount in mounts {
-        let Source::Cgroup(cgroups) = &mut mount.source else { continue };
-        match cgroups {
-            CgroupMount::V2 { host, tree } => *tree = open_cgroup(host.as_deref())?,
-            CgroupMount::V1 { hierarchies, .. } => {
-                for hierarchy in hierarchies {
-                    hierarchy.tree = open_cgroup(hierarchy.own.as_deref())?;
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn open_cgroup(path: Option<&Path>) -> Result<Option<OwnedFd>, Error> {
-    let Some(path) = path else { return Ok(None) };
-    clone_host_tree(path, false, mount_options::propagation::PRIVATE).map(Some)
 }

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat, stat};
 use oci_spec::runtime::{Linux, LinuxNamespaceType};
 
 use super::id_map;
@@ -110,7 +110,9 @@ pub(crate) fn plan(linux: &Linux) -> Result<Namespaces, Error> {
                 let fd = open(path, flags, Mode::empty()).context(|| {
                     format!("linux.namespaces[{index}].path: open {}", path.display())
                 })?;
-                namespaces.join.push((flag, path.display().to_string(), fd));
+                if !is_own(flag, &fd) {
+                    namespaces.join.push((flag, path.display().to_string(), fd));
+                }
             }
         }
     }
@@ -121,6 +123,19 @@ pub(crate) fn plan(linux: &Linux) -> Result<Namespaces, Error> {
     namespaces.id_maps = id_maps(linux, &namespaces)?;
     namespaces.time_offsets = time_offsets(linux, &namespaces)?;
     Ok(namespaces)
+}
+
+/// The path leads to the namespace that the runtime is in: nothing is to be joined, and what is only
+/// allowed in a namespace of the container's is not.
+fn is_own(flag: u64, fd: &OwnedFd) -> bool {
+    let name = match flag {
+        flag::MOUNT => "mnt",
+        flag::NET => "net",
+        flag => name_of(flag),
+    };
+    let own = stat(format!("/proc/self/ns/{name}").as_str());
+    let given = fstat(fd);
+    matches!((own, given), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }
 
 fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, String)>, Error> {
@@ -135,6 +150,9 @@ fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, Str
     for (field, mappings) in [("linux.uidMappings", uids), ("linux.gidMappings", gids)] {
         if mappings.is_empty() {
             return Err(Error::invalid(field, "missing: a new user namespace needs mappings"));
+        }
+        if !mappings.iter().any(|mapping| mapping.container_id() == 0 && mapping.size() > 0) {
+            return Err(Error::invalid(field, "id 0 of the container is not mapped"));
         }
     }
     Ok(Some((id_map(uids), id_map(gids))))

@@ -23,11 +23,14 @@ fn flags() -> Vec<Arg> {
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let force = arguments.get_flag("force");
-    match context.store().load(cli::id(arguments)?) {
-        Ok(container) => container.delete(force)?,
-        // Engines clean up with --force what may never have been there.
-        Err(container::Error::NotFound) if force => {}
-        Err(error) => return Err(error.into()),
+    let store = context.store();
+    let id = cli::id(arguments)?;
+    match store.load(id).and_then(|container| container.delete(force)) {
+        // Engines clean up with --force what may never have been there, or never was whole.
+        Err(container::Error::NotFound | container::Error::State { .. }) if force => {
+            store.remove_unreadable(id)?;
+        }
+        result => result?,
     }
     Ok(0)
 }

@@ -1,8 +1,5 @@
 //! `exec`: runs another process in a container.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
@@ -111,16 +108,6 @@ fn or_kill(process: &Process, result: Result<(), Error>) -> Result<(), Error> {
     result
 }
 
-/// Digits only, and under its name only when whole: conmon reads the file as soon as it is there.
 fn write_pid(path: Option<&Path>, pid: i32) -> Result<(), Error> {
-    let Some(path) = path else { return Ok(()) };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o666);
-    options
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .map_err(|source| Error::file("write", &temporary, source))?;
-    fs::rename(&temporary, path).map_err(|source| Error::file("rename to", path, source))
+    Ok(path.map_or(Ok(()), |path| container::write_pid_file(path, pid))?)
 }

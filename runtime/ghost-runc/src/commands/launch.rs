@@ -146,33 +146,12 @@ pub fn listen_environment(count: u32) -> Vec<String> {
 /// How many descriptors from 3 on the process gets, all of which the caller must have passed.
 pub fn preserved(arguments: &ArgMatches, listen: u32) -> Result<u32, Error> {
     let count = arguments.get_one::<u32>("preserve-fds").copied().unwrap_or(0);
-    match (listen..).take(count as usize).map(|at| at + 3).find(|&fd| !is_inherited(fd)) {
+    match (listen..)
+        .take(count as usize)
+        .map(|at| at + 3)
+        .find(|&fd| !sys::file::is_inherited(fd as i32))
+    {
         Some(fd) => Err(Error::PreservedFd { fd, count }),
         None => Ok(listen + count),
-    }
-}
-
-/// A descriptor that we opened ourselves closes on exec; one that came through our own exec
-/// does not.
-fn is_inherited(fd: u32) -> bool {
-    const CLOEXEC: u32 = nix::libc::O_CLOEXEC as u32;
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap_or_default();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    flags
-        .and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok())
-        .is_some_and(|flags| flags & CLOEXEC == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_survives_exec_counts_as_inherited() {
-        use std::os::fd::AsRawFd;
-        assert!(is_inherited(2));
-        let ours = std::fs::File::open("/dev/null").unwrap();
-        assert!(!is_inherited(ours.as_raw_fd() as u32));
-        assert!(!is_inherited(100_000));
     }
 }
