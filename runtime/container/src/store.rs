@@ -175,6 +175,8 @@ impl Store {
         };
         // A create that is at work has it locked.
         match entry.lock_within(Duration::ZERO)? {
+            // Made anew meanwhile, by somebody who wants it.
+            Some(_lock) if entry.load().is_ok() => Ok(()),
             Some(_lock) => entry.remove(),
             None => Ok(()),
         }
