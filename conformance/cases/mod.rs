@@ -7,6 +7,7 @@ mod devices;
 mod errors;
 mod exec;
 mod formats;
+mod hardening;
 mod hooks;
 mod lifecycle;
 mod mounts;
@@ -35,6 +36,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         hooks::CASES,
         seccomp::CASES,
         security::CASES,
+        hardening::CASES,
         budget::CASES,
     ]
     .into_iter()
