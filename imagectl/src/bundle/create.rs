@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FlockOperation;
+
 use super::spec::{Conversion, convert};
 use super::{MARK, Mark, overlay, rootfs, user};
 use crate::error::{Error, Result};
@@ -49,6 +51,7 @@ pub fn create(
     let config = store.config(&manifest)?;
     let made = make_directory(path)?;
     let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
+    let _lock = lock_empty(&path)?;
     let bundle = Bundle { store, image, manifest, config, path: &path, options };
     bundle.fill().inspect_err(|_| {
         // The error at hand is the one to tell; what can't be removed is plain to see.
@@ -76,6 +79,21 @@ fn make_directory(path: &Path) -> Result<bool> {
                 .map_err(Error::io("set the mode of", path))?;
             Ok(false)
         }
+        Some(_) => Err(Error::Argument {
+            option: "DIR",
+            reason: format!("{} is not empty", path.display()),
+        }),
+    }
+}
+
+/// Two commands may have found the directory empty: the first one makes the bundle, and the other must
+/// not clear it away.
+fn lock_empty(path: &Path) -> Result<File> {
+    let directory = File::open(path).map_err(Error::io("open", path))?;
+    rustix::fs::flock(&directory, FlockOperation::LockExclusive)
+        .map_err(Error::io("lock", path))?;
+    match std::fs::read_dir(path).map_err(Error::io("read", path))?.next() {
+        None => Ok(directory),
         Some(_) => Err(Error::Argument {
             option: "DIR",
             reason: format!("{} is not empty", path.display()),

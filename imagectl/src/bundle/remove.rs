@@ -6,13 +6,14 @@ use std::path::Path;
 use super::create::remove_entry;
 use super::{MARK, Mark, overlay};
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::store::{Store, own_directory};
 
 /// Unmounts and removes a bundle that imagectl made, and lets go of its layers.
 ///
 /// # Errors
-/// [`Error::Document`] if imagectl did not make it; [`Error::Io`], with `EBUSY` while a container
-/// runs in it.
+/// [`Error::Document`] if imagectl did not make it, or another user; [`Error::Io`], with `EBUSY` while
+/// something in this mount namespace uses it. A container with a mount namespace of its own is not
+/// noticed: delete it first.
 pub fn remove(path: &Path) -> Result<()> {
     let path = std::fs::canonicalize(path).map_err(Error::io("open", path))?;
     let file = path.join(MARK);
@@ -26,13 +27,15 @@ pub fn remove(path: &Path) -> Result<()> {
         }
         Err(error) => return Err(Error::io("read", file)(error)),
     };
+    // What the mark says is done with this user's rights.
+    own_directory(&path)?;
     let mark: Mark = serde_json::from_slice(&bytes)
         .map_err(|source| Error::Json { what: file.display().to_string(), source })?;
     clear(&path)?;
     std::fs::remove_dir(&path).map_err(Error::io("remove", &path))?;
     match mark.store {
         // A store that is gone has nothing to let go of.
-        Some(store) if store.is_dir() => Store::open(&store)?.release_layers(&path),
+        Some(store) if store.is_dir() => Store::existing(&store)?.release_layers(&path),
         _ => Ok(()),
     }
 }

@@ -55,8 +55,15 @@ pub fn convert(image: &ImageConfig, conversion: &Conversion) -> Result<Value> {
     }
     spec["hostname"] = json!(conversion.hostname);
     for volume in run.volumes.keys() {
+        let destination = absolute("the volume", volume)?;
+        if hides_kernel(&destination) {
+            return Err(Error::Document {
+                what: "the image's configuration".into(),
+                reason: format!("the volume {destination:?} would hide what the kernel shows"),
+            });
+        }
         let mount = json!({
-            "destination": absolute("the volume", volume)?,
+            "destination": destination,
             "type": "tmpfs",
             "source": "none",
             "options": ["rw", "nosuid", "nodev", "noexec", "relatime"],
@@ -67,6 +74,15 @@ pub fn convert(image: &ImageConfig, conversion: &Conversion) -> Result<Value> {
     }
     spec["annotations"] = Value::Object(annotations(image));
     Ok(spec)
+}
+
+/// An empty directory over these is no volume, but a way round the masked paths.
+fn hides_kernel(path: &str) -> bool {
+    let mut parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    match (parts.next(), parts.next()) {
+        (None | Some("proc" | "sys"), _) | (Some("dev"), None) => true,
+        _ => path.split('/').any(|part| part == ".."),
+    }
 }
 
 /// The image's environment, and what every process needs where the image says nothing of it.
@@ -198,6 +214,10 @@ mod tests {
             (json!({}), "no command"),
             (json!({ "Cmd": ["x"], "WorkingDir": "tmp" }), "not absolute"),
             (json!({ "Cmd": ["x"], "Volumes": {"data": {}} }), "not absolute"),
+            (json!({ "Cmd": ["x"], "Volumes": {"/": {}} }), "hide"),
+            (json!({ "Cmd": ["x"], "Volumes": {"//proc/sys": {}} }), "hide"),
+            (json!({ "Cmd": ["x"], "Volumes": {"/a/../sys": {}} }), "hide"),
+            (json!({ "Cmd": ["x"], "Volumes": {"/dev": {}} }), "hide"),
         ] {
             let error = convert(&image(json!({ "config": config })), &conversion(&[])).unwrap_err();
             assert!(error.to_string().contains(word), "{error}");

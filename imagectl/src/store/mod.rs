@@ -19,7 +19,7 @@ mod stack;
 
 use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -85,8 +85,28 @@ impl Store {
             }
             Err(error) => return Err(Error::io("read", layout)(error)),
         }
+        store.check_owner()?;
         store.sweep_sessions()?;
         Ok(store)
+    }
+
+    /// A store that is there already, to let go of something in it: nothing is made or cleared away.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if its directories are not this user's own.
+    pub fn existing(root: &Path) -> Result<Self> {
+        let store = Self { root: root.to_owned() };
+        store.check_owner()?;
+        Ok(store)
+    }
+
+    /// Somebody else's store, or a link in the place of a directory, could have us remove what is not
+    /// the store's.
+    fn check_owner(&self) -> Result<()> {
+        for directory in ["", "blobs", "blobs/sha256", "layers", "bundles", "ingest"] {
+            own_directory(&self.root.join(directory))?;
+        }
+        Ok(())
     }
 
     /// The store's directory.
@@ -101,6 +121,19 @@ impl Store {
     /// [`Error::Io`].
     pub fn hold(&self) -> Result<Lock> {
         Lock::shared(&self.root.join("lock"))
+    }
+}
+
+/// Refuses what is no directory, or not this user's.
+pub(crate) fn own_directory(path: &Path) -> Result<()> {
+    let stat = fs::symlink_metadata(path).map_err(Error::io("stat", path))?;
+    let refuse = |reason: String| Err(Error::Document { what: path.display().to_string(), reason });
+    if !stat.is_dir() {
+        return refuse("is no directory".to_owned());
+    }
+    match stat.uid() {
+        uid if uid == rustix::process::geteuid().as_raw() => Ok(()),
+        uid => refuse(format!("belongs to user {uid}")),
     }
 }
 

@@ -2,6 +2,12 @@
 
 use super::number::{decimal, time};
 
+/// XATTR_NAME_MAX and XATTR_SIZE_MAX of the kernel, and more attributes than any file has: those of
+/// directories are kept until a layer's end.
+const XATTR_NAME_LIMIT: usize = 255;
+const XATTR_VALUE_LIMIT: usize = 64 << 10;
+const XATTR_COUNT_LIMIT: usize = 1024;
+
 /// What the records of one extended header say.
 #[derive(Default, Debug)]
 pub struct Records {
@@ -99,7 +105,10 @@ fn apply(records: &mut Records, key: &[u8], value: &[u8]) -> Option<()> {
         }
         _ => {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                if name.is_empty() || name.contains(&0) {
+                let fits = name.len() <= XATTR_NAME_LIMIT
+                    && value.len() <= XATTR_VALUE_LIMIT
+                    && records.xattrs.len() < XATTR_COUNT_LIMIT;
+                if name.is_empty() || name.contains(&0) || !fits {
                     return None;
                 }
                 records.xattrs.retain(|(other, _)| other != name);
