@@ -68,8 +68,6 @@ fn delete_runc(env: &Env, id: &str) -> Outcome {
 /// `text` with the parts that must differ between two containers made alike.
 fn alike(text: &str, id: &str, pid: i64) -> String {
     let text = text.replace(id, "ID");
-    // A version or a pid is a whole token in every format.
-    let text = replace_token(&text, &pid.to_string(), "PID");
     let mut out = String::new();
     let mut rest = text.as_str();
     while let Some(at) = rest.find("20") {
@@ -87,7 +85,9 @@ fn alike(text: &str, id: &str, pid: i64) -> String {
         }
     }
     out.push_str(rest);
-    normalise_version(&out)
+    // A version or a pid is a whole token in every format. Times went first: a small pid may be
+    // one's month, day or second.
+    normalise_version(&replace_token(&out, &pid.to_string(), "PID"))
 }
 
 fn replace_token(text: &str, token: &str, by: &str) -> String {
