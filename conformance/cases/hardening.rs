@@ -27,6 +27,8 @@ pub const CASES: &[Case] = &[
     Case::new("hardening/exec-takes-over-what-its-file-leaves-out", defaults).not_on(CRUN),
     Case::new("hardening/long-overlay-options", long_options),
     Case::new("hardening/killed-create-can-be-deleted", killed_create).not_on(CRUN),
+    Case::new("hardening/delete-waits-for-a-create-that-dies", dying_create)
+        .not_on(&[(Peer::Runc, "has no lock"), (Peer::Crun, "fails for an id that is gone")]),
     Case::new("hardening/delete-force-during-a-hook-that-hangs", hanging_hook)
         .not_on(&[(Peer::Runc, "runc 1.1 leaves its cgroup"), (Peer::Crun, "crun waits")]),
     Case::new("hardening/term-ends-a-created-container", term_created).not_on(CRUN),
@@ -214,6 +216,21 @@ fn killed_create(env: &mut Env) -> Outcome {
         env.runtime(&["delete", "--force", &id]).ok()?;
     }
     env.nothing_left()
+}
+
+/// What a create leaves that is killed before it has saved anything, and is not gone yet.
+fn dying_create(env: &mut Env) -> Outcome {
+    let id = env.id("d");
+    let dir = env.root().join(&id);
+    fs::create_dir(&dir)?;
+    let held = env.dir.join("held");
+    let script = format!("echo yes > '{}'; sleep 0.5", held.display());
+    let lock = env.command(&["flock", &dir.to_string_lossy(), "sh", "-c", &script]).spawn()?;
+    env.wait_file(&held)?;
+    env.runtime(&["delete", "--force", &id]).ok()?;
+    ensure!(!dir.exists(), "the state directory is left");
+    ensure_eq!(lock.wait()?.code(), 0, "flock");
+    Ok(())
 }
 
 fn hanging_hook(env: &mut Env) -> Outcome {

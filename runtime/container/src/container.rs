@@ -13,13 +13,10 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::error::{Context, Error};
 use crate::hooks;
 use crate::process::Stat;
-use crate::store::{Entry, State};
+use crate::store::{Entry, LOCK_PATIENCE, State};
 
 /// How long a killed process may take to go away: it may be writing to a slow disk.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
-
-/// How long a forced delete lets whoever changes the container finish.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where in its life a container is, see runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,6 +30,9 @@ const SECCOMP: &str = "seccomp.bpf";
 /// Where init waits for `start`.
 const SOCKET: &str = "exec.sock";
 
+/// How long a forced delete lets whoever changes the container finish.
+pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// What is remembered of a container. Its status is not: that is found out each time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -166,19 +169,23 @@ impl Store {
     }
 
     /// Removes the state directory of an id that has no readable state: what a `create` that was
-    /// killed at once has left, or a broken file.
-    pub fn remove_unreadable(&self, id: &str) -> Result<(), Error> {
+    /// killed at once has left, or a broken file. Says whether the id is free now; if not, there is a
+    /// container by now.
+    pub fn remove_unreadable(&self, id: &str) -> Result<bool, Error> {
         check_id(id)?;
         let entry = match Entry::open(&self.root.join(id), id) {
-            Err(Error::NotFound) => return Ok(()),
+            Err(Error::NotFound) => return Ok(true),
             entry => entry?,
         };
-        // A create that is at work has it locked.
-        match entry.lock_within(Duration::ZERO)? {
-            // Made anew meanwhile, by somebody who wants it.
-            Some(_lock) if entry.load().is_ok() => Ok(()),
-            Some(_lock) => entry.remove(),
-            None => Ok(()),
+        // A create that is at work has it locked, and one that was killed until it has ended.
+        match entry.lock_within(LOCK_PATIENCE) {
+            Ok(Some(_lock)) if entry.load().is_ok() => Ok(false),
+            Ok(Some(_lock)) => entry.remove().map(|()| true),
+            Ok(None) => {
+                Err(Error::system(format!("lock {}", entry.path.display()), Errno::ETIMEDOUT))
+            }
+            Err(Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 }

@@ -22,15 +22,26 @@ fn flags() -> Vec<Arg> {
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let force = arguments.get_flag("force");
     let store = context.store();
     let id = cli::id(arguments)?;
-    match store.load(id).and_then(|container| container.delete(force)) {
-        // Engines clean up with --force what may never have been there, or never was whole.
-        Err(container::Error::NotFound | container::Error::State { .. }) if force => {
-            store.remove_unreadable(id)?;
-        }
-        result => result?,
+    if arguments.get_flag("force") {
+        delete_by_force(&store, id)?;
+    } else {
+        store.load(id)?.delete(false)?;
     }
     Ok(0)
+}
+
+/// Engines clean up with `--force` what may never have been there, or never was whole.
+fn delete_by_force(store: &container::Store, id: &str) -> Result<(), Error> {
+    loop {
+        match store.load(id).and_then(|container| container.delete(true)) {
+            Err(container::Error::NotFound | container::Error::State { .. }) => {
+                if store.remove_unreadable(id)? {
+                    return Ok(());
+                }
+            }
+            result => return Ok(result?),
+        }
+    }
 }
