@@ -41,7 +41,7 @@ pub const CASES: &[Case] = &[
     Case::new("cgroups-v2/unified", unified).needs(CONTROLLERS),
 ];
 
-fn group_of(pid: i32) -> Result<PathBuf, Failure> {
+pub fn group_of(pid: i32) -> Result<PathBuf, Failure> {
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let path = table.lines().find_map(|line| line.strip_prefix("0::"));
     let path = path.ok_or_else(|| Failure(format!("no v2 group in {table}")))?;

@@ -16,6 +16,7 @@ mod process;
 mod seccomp;
 mod security;
 mod terminal;
+mod update;
 
 use crate::case::Case;
 
@@ -37,6 +38,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         seccomp::CASES,
         security::CASES,
         hardening::CASES,
+        update::CASES,
         budget::CASES,
     ]
     .into_iter()

@@ -26,6 +26,7 @@ use crate::start;
 use crate::store::{Defaults, Entry, State, Store};
 use crate::sync::{Channel, Message};
 use crate::time::rfc3339;
+use crate::update;
 
 /// The version of the runtime-spec that states are written in.
 pub const OCI_VERSION: &str = "1.3.0";
@@ -283,6 +284,7 @@ fn proceed(channel: &Channel) -> Result<(), Error> {
 fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Result<State, Error> {
     let spec = &options.bundle.spec;
     let hooks = spec.hooks().as_ref();
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     Ok(State {
         id: options.id.to_owned(),
         oci_version: OCI_VERSION.to_owned(),
@@ -298,6 +300,7 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
             .flatten()
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
+        resources: update::saved(options.id, resources)?,
         cgroup,
         ready: false,
         own_keyring: !options.no_new_keyring,

@@ -26,6 +26,7 @@ mod start;
 mod store;
 mod sync;
 mod time;
+mod update;
 
 pub use bundle::Bundle;
 pub use container::{Container, Status};

@@ -47,6 +47,9 @@ pub(crate) struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub cgroup: Cgroup,
+    /// `linux.resources` without the devices, as `update` has changed it since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<serde_json::Value>,
     /// `create` has come to its end: the process is in the container.
     pub ready: bool,
     /// `CLONE_NEW*` of the namespaces that `exec` joins.

@@ -15,6 +15,7 @@ mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use crate::cli::Entry;
 
@@ -31,10 +32,11 @@ pub const TABLE: &[Entry] = &[
     ps::ENTRY,
     pause::ENTRY,
     resume::ENTRY,
+    update::ENTRY,
     spec::ENTRY,
     features::ENTRY,
 ];
 
 /// runc's other commands. podman asks `checkpoint --help` whether there is a checkpoint, so they
 /// are errors with every argument.
-pub const NOT_BUILT: &[&str] = &["checkpoint", "events", "restore", "update"];
+pub const NOT_BUILT: &[&str] = &["checkpoint", "events", "restore"];

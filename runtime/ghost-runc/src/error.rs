@@ -90,6 +90,9 @@ pub enum Error {
     /// Standard output could not be written.
     #[error("write to standard output")]
     Output { source: Os },
+    /// `update` was given something that is not `linux.resources`.
+    #[error("resources of {name}")]
+    Resources { name: String, source: serde_json::Error },
     /// An output could not be made.
     #[error("encode {what}")]
     Encode { what: &'static str, source: serde_json::Error },
