@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_is_tied_to_a_change_is_set_again() {
-        let before = json!({"cpu": {"quota": 1000, "period": 5000, "shares": 7}, "pids": {"limit": 3}});
+        let before =
+            json!({"cpu": {"quota": 1000, "period": 5000, "shares": 7}, "pids": {"limit": 3}});
         let changes = json!({"cpu": {"quota": 2000}});
         let mut after = before.clone();
         overlay(&mut after, &changes);
