@@ -17,6 +17,7 @@ mod seccomp;
 mod security;
 mod terminal;
 mod update;
+mod violations;
 
 use crate::case::Case;
 
@@ -39,6 +40,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         security::CASES,
         hardening::CASES,
         update::CASES,
+        violations::CASES,
         budget::CASES,
     ]
     .into_iter()

@@ -14,6 +14,19 @@ use crate::plan::{Write, v1, v2};
 use crate::{Cgroup, Error, Mode, Result, devices};
 
 impl Cgroup {
+    /// Says whether [`Cgroup::create`] takes all values, without asking the kernel.
+    ///
+    /// # Errors
+    ///
+    /// All invalid values.
+    pub fn check(&self, resources: &LinuxResources) -> Result<()> {
+        let planned = match self.mode {
+            Mode::V2 => v2::plan(resources),
+            Mode::V1 | Mode::Hybrid => v1::plan(resources, None),
+        };
+        Error::all(planned.err().into_iter().chain(devices::rules(Some(resources)).err()).collect())
+    }
+
     /// Makes the directories, enables the v2 controllers on the way to them, writes the limits and
     /// installs the device rules: those of `resources`, then the ones every container gets.
     ///

@@ -95,8 +95,16 @@ impl fmt::Display for Access {
 /// devices below is overridden: runc does so, and engines rely on it.
 pub(crate) fn rules(resources: Option<&LinuxResources>) -> Result<Vec<Rule>> {
     let given = resources.and_then(|resources| resources.devices().as_ref());
-    let given = given.into_iter().flatten().enumerate().map(|(index, rule)| parse(index, rule));
-    given.chain(defaults().map(Ok)).collect()
+    let mut errors = Vec::new();
+    let mut rules = Vec::new();
+    for (index, rule) in given.into_iter().flatten().enumerate() {
+        match parse(index, rule) {
+            Ok(rule) => rules.push(rule),
+            Err(error) => errors.push(error),
+        }
+    }
+    rules.extend(defaults());
+    Error::all(errors).map(|()| rules)
 }
 
 /// Nodes may be made of all devices (which alone opens nothing), and the harmless ones be used.

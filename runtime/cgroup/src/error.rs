@@ -115,6 +115,9 @@ pub enum Error {
         /// The rule.
         reason: &'static str,
     },
+    /// Several invalid values at once.
+    #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
+    Many(Vec<Error>),
     /// `linux.resources.unified` where there is no pure v2 hierarchy.
     #[error("linux.resources.unified: cannot be used on cgroup v1")]
     UnifiedOnV1,
@@ -222,3 +225,32 @@ pub enum Error {
 
 /// What the functions of this crate return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The errors as one, if there are any; those that are several are taken apart.
+    pub(crate) fn all(errors: Vec<Error>) -> Result<()> {
+        let mut flat = Vec::new();
+        for error in errors {
+            match error {
+                Error::Many(several) => flat.extend(several),
+                error => flat.push(error),
+            }
+        }
+        match flat.len() {
+            0 => Ok(()),
+            1 => Err(flat.remove(0)),
+            _ => Err(Error::Many(flat)),
+        }
+    }
+
+    /// The field of config.json that it is about, below `linux`.
+    #[must_use]
+    pub fn field(&self) -> Option<String> {
+        match self {
+            Error::Invalid { field, .. } => Some(format!("resources.{field}")),
+            Error::UnifiedOnV1 => Some("resources.unified".to_owned()),
+            Error::NotOwn { .. } => Some("cgroupsPath".to_owned()),
+            _ => None,
+        }
+    }
+}

@@ -66,11 +66,12 @@ fn pids(limit: i64) -> Write {
 
 /// `hugepageLimits`. Page reservations get the same limit where the kernel counts them (5.7).
 fn hugetlb(limits: &[LinuxHugepageLimit], suffix: &str, writes: &mut Vec<Write>) -> Result<()> {
-    for limit in limits {
+    let mut errors = Vec::new();
+    for (index, limit) in limits.iter().enumerate() {
         let size = limit.page_size();
         if !size.bytes().all(|byte| byte.is_ascii_alphanumeric()) || size.is_empty() {
-            return Err(Error::Invalid {
-                field: "hugepageLimits.pageSize".into(),
+            errors.push(Error::Invalid {
+                field: format!("hugepageLimits[{index}].pageSize"),
                 value: size.clone(),
                 reason: "is not a page size, such as 2MB",
             });
@@ -81,7 +82,7 @@ fn hugetlb(limits: &[LinuxHugepageLimit], suffix: &str, writes: &mut Vec<Write>)
                 .otherwise(Otherwise::Skip),
         );
     }
-    Ok(())
+    Error::all(errors)
 }
 
 /// `rdma`, the same file on both versions; a device a line, in the order of the names.

@@ -112,7 +112,7 @@ fn launch(
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?
         .rootless(!nix::unistd::geteuid().is_root());
-    let (mut plan, seccomp) = plan::build(&plan::Input {
+    let planned = plan::build(&plan::Input {
         bundle: options.bundle,
         id: options.id,
         cgroup: &cgroup,
@@ -120,7 +120,8 @@ fn launch(
         no_new_keyring: options.no_new_keyring,
         preserve_fds: options.preserve_fds,
         has_console: options.console_socket.is_some(),
-    })?;
+    });
+    let (mut plan, seccomp) = planned.map_err(|error| options.bundle.locate(error))?;
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
     let lock = entry.lock();

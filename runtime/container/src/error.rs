@@ -97,7 +97,7 @@ pub enum Error {
         id: String,
     },
     /// config.json (or a process file) is not what the runtime-spec describes.
-    #[error("{}:{line}:{column}: {field}{message}", path.display())]
+    #[error("{}:{line}:{column}: {field}{}{message}", path.display(), if field.is_empty() { "" } else { ": " })]
     Parse {
         /// The file.
         path: PathBuf,
@@ -105,7 +105,7 @@ pub enum Error {
         line: usize,
         /// Counted from 1.
         column: usize,
-        /// Where in the document, with ": " after it; empty at the top.
+        /// Where in the document, such as `process.args[2]`; empty at the top.
         field: String,
         /// What is wrong there.
         message: String,
@@ -118,6 +118,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a value of config.json asks of the host, and the host does not have or does not grant.
+    #[error("{field}: {step}")]
+    Host {
+        /// Its place in config.json.
+        field: String,
+        /// What was done to which object.
+        step: String,
+        /// Why it failed.
+        #[source]
+        source: Os,
+    },
+    /// Several of these at once.
+    #[error("{}", list(.0))]
+    Many(Vec<Violation>),
     /// A system call of the parent.
     #[error("{step}")]
     System {
@@ -169,7 +183,68 @@ pub enum Error {
     Seccomp(#[from] seccomp::Error),
 }
 
+/// One error of several in a configuration.
+#[derive(Debug)]
+pub struct Violation {
+    /// The line of config.json, counted from 1, where it is known and not in the error's own words.
+    pub line: Option<usize>,
+    /// What is wrong.
+    pub error: Error,
+}
+
+impl From<Error> for Violation {
+    fn from(error: Error) -> Violation {
+        Violation { line: None, error }
+    }
+}
+
+/// Each with its causes, as an error alone is told.
+fn list(violations: &[Violation]) -> String {
+    let one = |violation: &Violation| {
+        let mut text = violation.error.to_string();
+        let mut source = std::error::Error::source(&violation.error);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        match violation.line {
+            Some(line) => format!("{text} (line {line})"),
+            None => text,
+        }
+    };
+    violations.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 impl Error {
+    /// Taken apart, where it is several.
+    pub fn violations(self) -> Vec<Violation> {
+        match self {
+            Error::Many(found) => found,
+            Error::Cgroup(cgroup::Error::Many(errors)) => {
+                errors.into_iter().map(|error| Error::Cgroup(error).into()).collect()
+            }
+            Error::Seccomp(seccomp::Error::Many(errors)) => {
+                errors.into_iter().map(|error| Error::Seccomp(error).into()).collect()
+            }
+            error => vec![error.into()],
+        }
+    }
+
+    /// The place in config.json that it is about.
+    pub fn field(&self) -> Option<String> {
+        match self {
+            Error::Parse { field, .. }
+            | Error::Invalid { field, .. }
+            | Error::Host { field, .. } => Some(field.clone()),
+            Error::Cgroup(error) => error.field().map(|field| format!("linux.{field}")),
+            Error::Seccomp(error) => Some(match error.path() {
+                Some(path) => format!("linux.seccomp.{path}"),
+                None => "linux.seccomp".to_owned(),
+            }),
+            _ => None,
+        }
+    }
+
     /// A failed system call with what it was for.
     pub(crate) fn system(step: impl Into<String>, errno: impl Into<Os>) -> Error {
         Error::System { step: step.into(), source: errno.into() }
@@ -178,6 +253,17 @@ impl Error {
     /// A value of config.json that can't take effect.
     pub(crate) fn invalid(field: impl Into<String>, reason: impl Into<String>) -> Error {
         Error::Invalid { field: field.into(), reason: reason.into() }
+    }
+}
+
+impl Error {
+    /// What a value asks of the host in vain.
+    pub(crate) fn host(
+        field: impl Into<String>,
+        step: impl Into<String>,
+        errno: impl Into<Os>,
+    ) -> Error {
+        Error::Host { field: field.into(), step: step.into(), source: errno.into() }
     }
 }
 

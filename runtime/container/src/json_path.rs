@@ -1,7 +1,47 @@
-//! Where in a JSON document a byte is, for errors: `process.args[2]`.
+//! Where in a JSON document something is, for errors: `process.args[2]`, and with brackets around a key
+//! that has a dot: `linux.sysctl[net.core.somaxconn]`.
+
+/// A member's place in its parent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Name {
+    Key(String),
+    Index(usize),
+}
+
+/// A path as it is written.
+pub(crate) fn written<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
+    let mut path = String::new();
+    for name in names {
+        match name {
+            Name::Index(index) => path.push_str(&format!("[{index}]")),
+            Name::Key(key) if key.contains(['.', '[']) => path.push_str(&format!("[{key}]")),
+            Name::Key(key) if path.is_empty() => path.push_str(key),
+            Name::Key(key) => path.push_str(&format!(".{key}")),
+        }
+    }
+    path
+}
+
+/// The parts of a written path. Indices come as keys: what a bracket holds is for the document to say.
+pub(crate) fn names(path: &str) -> Vec<Name> {
+    let mut names = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let (word, after) = match rest.strip_prefix('[') {
+            Some(inside) => inside.split_once(']').unwrap_or((inside, "")),
+            None => {
+                let word = rest.strip_prefix('.').unwrap_or(rest);
+                word.split_at(word.find(['.', '[']).unwrap_or(word.len()))
+            }
+        };
+        names.push(Name::Key(word.to_owned()));
+        rest = after;
+    }
+    names
+}
 
 /// The path of the innermost member or element that `offset` is in. The text up to there parses.
-pub(crate) fn at(text: &[u8], offset: usize) -> String {
+pub(crate) fn at(text: &[u8], offset: usize) -> Vec<Name> {
     let mut path: Vec<Part> = Vec::new();
     let mut bytes = text[..offset.min(text.len())].iter().enumerate();
     let mut string: Option<usize> = None;
@@ -32,16 +72,13 @@ pub(crate) fn at(text: &[u8], offset: usize) -> String {
             _ => {}
         }
     }
-    let mut words = String::new();
-    for part in &path {
-        match part {
-            Part::Index(index) => words.push_str(&format!("[{index}]")),
-            Part::Key(_, false) => break,
-            Part::Key(key, true) if words.is_empty() => words.push_str(key),
-            Part::Key(key, true) => words.push_str(&format!(".{key}")),
-        }
-    }
-    words
+    let inside = path.into_iter().take_while(|part| !matches!(part, Part::Key(_, false)));
+    inside
+        .map(|part| match part {
+            Part::Index(index) => Name::Index(index),
+            Part::Key(key, _) => Name::Key(key),
+        })
+        .collect()
 }
 
 /// One level: the key we are at and whether its value has begun, or the place in a list.
@@ -55,6 +92,14 @@ pub(crate) fn offset(text: &[u8], line: usize, column: usize) -> usize {
     let start: usize =
         text.split_inclusive(|&b| b == b'\n').take(line.saturating_sub(1)).map(<[u8]>::len).sum();
     start + column
+}
+
+/// The line and column of an offset, both counted from 1.
+pub(crate) fn place(text: &[u8], offset: usize) -> (usize, usize) {
+    let before = &text[..offset];
+    let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+    let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    (line, 1 + offset - start)
 }
 
 #[cfg(test)]
@@ -72,7 +117,7 @@ mod tests {
             ("{", ""),
         ] {
             let at_byte = text.windows(needle.len()).position(|w| w == needle.as_bytes()).unwrap();
-            assert_eq!(at(text, at_byte), path, "{needle}");
+            assert_eq!(written(&at(text, at_byte)), path, "{needle}");
         }
     }
 

@@ -85,6 +85,9 @@ pub enum Error {
         /// Length of the program in instructions.
         instructions: usize,
     },
+    /// Several of these at once.
+    #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
+    Many(Vec<Error>),
     /// Bytes that [`crate::Filter::to_bytes`] did not write.
     #[error("seccomp: {length} bytes are no stored filter: {reason}")]
     Encoding {
@@ -93,4 +96,48 @@ pub enum Error {
         /// What does not fit.
         reason: &'static str,
     },
+}
+
+impl Error {
+    /// The errors as one, if there are any; those that are several are taken apart.
+    pub(crate) fn all(errors: Vec<Error>) -> Result<(), Error> {
+        let mut flat = Vec::new();
+        for error in errors {
+            match error {
+                Error::Many(several) => flat.extend(several),
+                // Once is enough for two rules, whatever number of system calls they share.
+                error if flat.iter().any(|known| known.is_same_clash(&error)) => {}
+                error => flat.push(error),
+            }
+        }
+        match flat.len() {
+            0 => Ok(()),
+            1 => Err(flat.remove(0)),
+            _ => Err(Error::Many(flat)),
+        }
+    }
+
+    fn is_same_clash(&self, other: &Error) -> bool {
+        let clash = |error: &Error| match error {
+            Error::Conflict { first, second, .. } => Some((*first, *second)),
+            _ => None,
+        };
+        clash(self).is_some() && clash(self) == clash(other)
+    }
+
+    /// The place inside `linux.seccomp`; none for the profile as a whole.
+    pub fn path(&self) -> Option<String> {
+        match self {
+            Error::NotifyDefault => Some("defaultAction".to_owned()),
+            Error::NotifyWrite { path }
+            | Error::UnusedErrno { path, .. }
+            | Error::LargeErrno { path, .. }
+            | Error::EmptyName { path }
+            | Error::ArgumentIndex { path, .. }
+            | Error::UnknownArchitecture { path, .. }
+            | Error::ByteOrder { path, .. } => Some(path.clone()),
+            Error::Conflict { second, .. } => Some(format!("syscalls[{second}]")),
+            Error::TooLong { .. } | Error::Many(_) | Error::Encoding { .. } => None,
+        }
+    }
 }

@@ -69,27 +69,40 @@ pub(crate) enum Operator {
 
 impl Profile {
     pub(crate) fn read(profile: &LinuxSeccomp, native: Architecture) -> Result<Profile, Error> {
+        let mut errors = Vec::new();
         let kind = profile.default_action();
         if kind == LinuxSeccompAction::ScmpActNotify {
-            return Err(Error::NotifyDefault);
+            errors.push(Error::NotifyDefault);
         }
-        let default_action =
-            action(kind, profile.default_errno_ret(), || "defaultErrnoRet".into())?;
+        let default_action = action(kind, profile.default_errno_ret(), || "defaultErrnoRet".into());
+        let default_action = default_action.unwrap_or_else(|error| {
+            errors.push(error);
+            KILL_THREAD
+        });
         let entries = profile.syscalls().as_deref().unwrap_or_default();
         let mut rules = Vec::with_capacity(entries.len());
         let mut named = Vec::with_capacity(512);
         for (index, entry) in entries.iter().enumerate() {
-            let rule = read_rule(index, entry)?;
-            named.extend(&rule.syscalls);
-            if rule.action != default_action {
-                rules.push(rule);
+            match read_rule(index, entry) {
+                Ok(rule) => {
+                    named.extend(&rule.syscalls);
+                    if rule.action != default_action {
+                        rules.push(rule);
+                    }
+                }
+                Err(error) => errors.push(error),
             }
         }
+        let architectures = read_architectures(profile, native).unwrap_or_else(|error| {
+            errors.push(error);
+            Vec::new()
+        });
+        Error::all(errors)?;
         let notify = entries.iter().any(|e| e.action() == LinuxSeccompAction::ScmpActNotify);
         Ok(Profile {
             default_action,
             answer_younger: denies(kind),
-            architectures: read_architectures(profile, native)?,
+            architectures,
             rules,
             named,
             flags: read_flags(profile, notify),
@@ -110,40 +123,52 @@ fn denies(action: LinuxSeccompAction) -> bool {
 }
 
 fn read_rule(index: usize, entry: &LinuxSyscall) -> Result<Rule, Error> {
+    let mut errors = Vec::new();
     let action =
-        action(entry.action(), entry.errno_ret(), || format!("syscalls[{index}].errnoRet"))?;
+        action(entry.action(), entry.errno_ret(), || format!("syscalls[{index}].errnoRet"));
     let mut syscalls = Vec::with_capacity(entry.names().len());
     for (place, name) in entry.names().iter().enumerate() {
         let path = || format!("syscalls[{index}].names[{place}]");
         if name.is_empty() {
-            return Err(Error::EmptyName { path: path() });
+            errors.push(Error::EmptyName { path: path() });
         }
         if entry.action() == LinuxSeccompAction::ScmpActNotify && name == "write" {
-            return Err(Error::NotifyWrite { path: path() });
+            errors.push(Error::NotifyWrite { path: path() });
         }
         // A name that no architecture knows belongs to a kernel to come.
         syscalls.extend(Syscall::find(name));
     }
     let args = entry.args().as_deref().unwrap_or_default();
-    Ok(Rule { index, action, syscalls, alternatives: read_alternatives(index, args)? })
+    match (action, read_alternatives(index, args)) {
+        (Ok(action), Ok(alternatives)) if errors.is_empty() => {
+            Ok(Rule { index, action, syscalls, alternatives })
+        }
+        (action, alternatives) => {
+            errors.extend(action.err().into_iter().chain(alternatives.err()));
+            Err(Error::Many(errors))
+        }
+    }
 }
 
 /// Conditions on different arguments must all hold. As soon as one argument has several, each
 /// condition becomes an alternative of its own: profiles of old runc versions rely on it.
 fn read_alternatives(index: usize, args: &[LinuxSeccompArg]) -> Result<Vec<Vec<Condition>>, Error> {
+    let mut errors = Vec::new();
     let mut conditions = Vec::with_capacity(args.len());
     let mut seen = [false; 6];
     let mut repeated = false;
     for (place, arg) in args.iter().enumerate() {
         let Some(seen) = seen.get_mut(arg.index()) else {
-            return Err(Error::ArgumentIndex {
+            errors.push(Error::ArgumentIndex {
                 path: format!("syscalls[{index}].args[{place}].index"),
                 value: arg.index(),
             });
+            continue;
         };
         repeated |= std::mem::replace(seen, true);
         conditions.push(read_condition(arg));
     }
+    Error::all(errors)?;
     if repeated {
         return Ok(conditions.into_iter().map(|condition| vec![condition]).collect());
     }
@@ -202,6 +227,7 @@ fn read_architectures(
     profile: &LinuxSeccomp,
     native: Architecture,
 ) -> Result<Vec<Architecture>, Error> {
+    let mut errors = Vec::new();
     let mut architectures = vec![native];
     for (index, arch) in profile.architectures().iter().flatten().enumerate() {
         let path = || format!("architectures[{index}]");
@@ -210,10 +236,11 @@ fn read_architectures(
             other => Architecture::from_spec(*other),
         };
         let Some(architecture) = architecture else {
-            return Err(Error::UnknownArchitecture { path: path(), name: arch.to_string() });
+            errors.push(Error::UnknownArchitecture { path: path(), name: arch.to_string() });
+            continue;
         };
         if architecture.big_endian() != native.big_endian() {
-            return Err(Error::ByteOrder {
+            errors.push(Error::ByteOrder {
                 path: path(),
                 name: architecture.name(),
                 native: native.name(),
@@ -223,7 +250,7 @@ fn read_architectures(
             architectures.push(architecture);
         }
     }
-    Ok(architectures)
+    Error::all(errors).map(|()| architectures)
 }
 
 /// No list of flags means SPEC_ALLOW, an empty one none. TSYNC is accepted and left out: the

@@ -37,6 +37,7 @@ pub(crate) fn entries(profile: &Profile, architecture: Architecture) -> Result<V
     let mut flat = flatten(profile, architecture);
     // A stable sort: rules of one number stay in the profile's order.
     flat.sort_by_key(|(number, _)| *number);
+    let mut errors = Vec::new();
     let mut entries = Vec::with_capacity(flat.len());
     let mut flat = flat.into_iter().peekable();
     while let Some((number, rule)) = flat.next() {
@@ -44,21 +45,24 @@ pub(crate) fn entries(profile: &Profile, architecture: Architecture) -> Result<V
         while let Some((_, rule)) = flat.next_if(|next| next.0 == number) {
             rules.push(rule);
         }
-        let verdict =
-            match rules.iter().find(|rule| rule.conditions.is_empty()) {
-                Some(rule) => Verdict::Always(rule.action),
-                None => Verdict::ByArguments(order::sort(rules, architecture.wide()).map_err(
-                    |clash| Error::Conflict {
+        let verdict = match rules.iter().find(|rule| rule.conditions.is_empty()) {
+            Some(rule) => Verdict::Always(rule.action),
+            None => match order::sort(rules, architecture.wide()) {
+                Ok(rules) => Verdict::ByArguments(rules),
+                Err(clash) => {
+                    errors.push(Error::Conflict {
                         first: clash.first,
                         second: clash.second,
                         number,
                         architecture: architecture.name(),
-                    },
-                )?),
-            };
+                    });
+                    continue;
+                }
+            },
+        };
         entries.push(Entry { number, verdict });
     }
-    Ok(entries)
+    Error::all(errors).map(|()| entries)
 }
 
 /// The highest number that the profile names, whatever the rule says. Calls that are reached

@@ -31,6 +31,7 @@ struct Zone {
 
 /// The groups of a profile, the native one first.
 pub(crate) fn groups(profile: &Profile) -> Result<Vec<Group>, Error> {
+    let mut errors = Vec::new();
     let mut groups: Vec<Group> = Vec::new();
     for architecture in &profile.architectures {
         let audit = architecture.audit();
@@ -42,13 +43,16 @@ pub(crate) fn groups(profile: &Profile) -> Result<Vec<Group>, Error> {
         let mut sections = Vec::with_capacity(members.len());
         for member in &members {
             let layout = Layout { wide: member.wide(), big_endian: member.big_endian() };
-            sections.push(Section { entries: rules::entries(profile, *member)?, layout });
+            match rules::entries(profile, *member) {
+                Ok(entries) => sections.push(Section { entries, layout }),
+                Err(error) => errors.push(error),
+            }
         }
         // x32's numbers are the higher ones.
         sections.sort_by_key(|section| section.entries.first().map(|entry| entry.number));
         groups.push(Group { audit, sections, zones: zones(profile, &members) });
     }
-    Ok(groups)
+    Error::all(errors).map(|()| groups)
 }
 
 /// Where the rules do not decide: numbers over the highest that the profile names, which a

@@ -199,7 +199,7 @@ fn unified_is_written_by_line_in_the_order_of_the_names() {
 fn unified_names_stay_in_the_directory() {
     for name in ["../cgroup.procs", "a/b.c", "/sys.x", "..", ".", "cgroup", ".max"] {
         let json = format!(r#"{{"unified":{{"{name}":"1"}}}}"#);
-        assert_eq!(refused(v2::plan(&resources(&json))).0, "unified", "{name}");
+        assert!(refused(v2::plan(&resources(&json))).0.starts_with("unified["), "{name}");
     }
 }
 
@@ -212,8 +212,8 @@ fn values_that_no_kernel_is_asked_for() {
     assert_eq!(v1(r#"{"memory":{"swappiness":101}}"#).0, "memory.swappiness");
     for page_size in ["", "2MB/../x", "2M B"] {
         let json = format!(r#"{{"hugepageLimits":[{{"pageSize":"{page_size}","limit":1}}]}}"#);
-        assert_eq!(v1(&json).0, "hugepageLimits.pageSize");
-        assert_eq!(v2(&json).0, "hugepageLimits.pageSize");
+        assert_eq!(v1(&json).0, "hugepageLimits[0].pageSize");
+        assert_eq!(v2(&json).0, "hugepageLimits[0].pageSize");
     }
     for (json, reason) in [
         (r#"{"memory":{"swap":100}}"#, "needs a memory limit"),

@@ -15,16 +15,17 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 ///
 /// Kernel memory limits are left out, as runc does: kernels since 6.1 don't have them.
 pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Result<Vec<Write>> {
+    let mut errors = Vec::new();
     if resources.unified().as_ref().is_some_and(|files| !files.is_empty()) {
-        return Err(Error::UnifiedOnV1);
+        errors.push(Error::UnifiedOnV1);
     }
     let mut writes = Vec::new();
     if let Some(values) = resources.memory() {
-        memory(values, memory_now, &mut writes)?;
+        errors.extend(memory(values, memory_now, &mut writes).err());
     }
     if let Some(values) = resources.cpu() {
         cpuset(values, &mut writes);
-        cpu(values, &mut writes)?;
+        errors.extend(cpu(values, &mut writes).err());
     }
     if let Some(limit) = resources.pids() {
         writes.push(pids(limit.limit()));
@@ -33,7 +34,7 @@ pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Resul
         blkio(values, &mut writes);
     }
     if let Some(limits) = resources.hugepage_limits() {
-        hugetlb(limits, "limit_in_bytes", &mut writes)?;
+        errors.extend(hugetlb(limits, "limit_in_bytes", &mut writes).err());
     }
     if let Some(network) = resources.network() {
         if let Some(class) = set(network.class_id()) {
@@ -47,7 +48,7 @@ pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Resul
     if let Some(devices) = resources.rdma() {
         rdma(devices, &mut writes);
     }
-    Ok(writes)
+    Error::all(errors).map(|()| writes)
 }
 
 /// Whether the order of memory and memory+swap depends on the limit in force.

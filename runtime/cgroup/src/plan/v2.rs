@@ -12,12 +12,13 @@ use crate::{Error, Result};
 /// What v2 has no knob for is left out, as runc does: kernel memory, swappiness, the OOM killer,
 /// real-time scheduling, leaf weights, network class and priorities.
 pub(crate) fn plan(resources: &LinuxResources) -> Result<Vec<Write>> {
+    let mut errors = Vec::new();
     let mut writes = Vec::new();
     if let Some(limit) = resources.pids() {
         writes.push(pids(limit.limit()));
     }
     if let Some(values) = resources.memory() {
-        memory(values, &mut writes)?;
+        errors.extend(memory(values, &mut writes).err());
     }
     if let Some(values) = resources.block_io() {
         io(values, &mut writes);
@@ -26,15 +27,15 @@ pub(crate) fn plan(resources: &LinuxResources) -> Result<Vec<Write>> {
         cpu(values, &mut writes);
     }
     if let Some(limits) = resources.hugepage_limits() {
-        hugetlb(limits, "max", &mut writes)?;
+        errors.extend(hugetlb(limits, "max", &mut writes).err());
     }
     if let Some(devices) = resources.rdma() {
         rdma(devices, &mut writes);
     }
     if let Some(files) = resources.unified() {
-        unified(files, &mut writes)?;
+        errors.extend(unified(files, &mut writes).err());
     }
-    Ok(writes)
+    Error::all(errors).map(|()| writes)
 }
 
 /// Whether a threaded cgroup can't have these limits.
@@ -145,15 +146,21 @@ fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) {
 fn unified(files: &HashMap<String, String>, writes: &mut Vec<Write>) -> Result<()> {
     let mut files: Vec<_> = files.iter().collect();
     files.sort();
+    let mut errors = Vec::new();
     for (file, value) in files {
-        let invalid =
-            |reason| Error::Invalid { field: "unified".into(), value: file.clone(), reason };
+        let invalid = |reason| Error::Invalid {
+            field: format!("unified[{file}]"),
+            value: file.clone(),
+            reason,
+        };
         if file.contains('/') {
-            return Err(invalid("must be a file name (no slashes)"));
+            errors.push(invalid("must be a file name (no slashes)"));
+            continue;
         }
         let Some((controller, _)) = file.split_once('.').filter(|(name, _)| !name.is_empty())
         else {
-            return Err(invalid("must be in the form CONTROLLER.PARAMETER"));
+            errors.push(invalid("must be in the form CONTROLLER.PARAMETER"));
+            continue;
         };
         let mut lines: Vec<_> = value.lines().collect();
         if lines.is_empty() {
@@ -163,5 +170,5 @@ fn unified(files: &HashMap<String, String>, writes: &mut Vec<Write>) -> Result<(
             writes.push(Write::new(controller.to_owned(), file.clone(), line));
         }
     }
-    Ok(())
+    Error::all(errors)
 }

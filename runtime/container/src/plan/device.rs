@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use nix::sys::stat::SFlag;
-use oci_spec::runtime::{Linux, LinuxDeviceType};
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
 
 use super::{Namespaces, flag, mount, mount_options, relative};
 use crate::error::Error;
 use crate::host_tree::HostTree;
+use crate::report::{Report, each};
 
 /// One node.
 #[derive(Debug)]
@@ -36,36 +37,8 @@ const DEFAULT: &[(&str, u64, u64)] = &[
 
 /// The default devices and those of `linux.devices`, which win where both name a path.
 pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DevicePlan>, Error> {
-    let mut devices: Vec<DevicePlan> = Vec::new();
-    for (index, device) in linux.devices().iter().flatten().enumerate() {
-        let field = |name: &str| format!("linux.devices[{index}].{name}");
-        let kind = match device.typ() {
-            LinuxDeviceType::B => SFlag::S_IFBLK,
-            LinuxDeviceType::C | LinuxDeviceType::U => SFlag::S_IFCHR,
-            LinuxDeviceType::P => SFlag::S_IFIFO,
-            LinuxDeviceType::A => {
-                return Err(Error::invalid(field("type"), "\"a\" is not a device type"));
-            }
-        };
-        let number = |name: &str, value: i64| {
-            u64::try_from(value)
-                .map_err(|_| Error::invalid(field(name), format!("{value} is negative")))
-        };
-        let path = device.path().to_string_lossy();
-        if !path.starts_with('/') {
-            return Err(Error::invalid(field("path"), format!("{path:?} is not an absolute path")));
-        }
-        devices.push(DevicePlan {
-            path: relative(&path),
-            kind,
-            major: number("major", device.major())?,
-            minor: number("minor", device.minor())?,
-            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
-            uid: device.uid().unwrap_or(0),
-            gid: device.gid().unwrap_or(0),
-            bind: None,
-        });
-    }
+    let given = linux.devices().iter().flatten().enumerate();
+    let mut devices = each(given.map(|(index, device)| plan_one(index, device)))?;
     for &(path, major, minor) in DEFAULT {
         if !devices.iter().any(|device| device.path == path) {
             let kind = SFlag::S_IFCHR;
@@ -89,4 +62,39 @@ pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DeviceP
         }
     }
     Ok(devices)
+}
+
+fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
+    let field = |name: &str| format!("linux.devices[{index}].{name}");
+    let mut report = Report::default();
+    let kind = match device.typ() {
+        LinuxDeviceType::B => SFlag::S_IFBLK,
+        LinuxDeviceType::C | LinuxDeviceType::U => SFlag::S_IFCHR,
+        LinuxDeviceType::P => SFlag::S_IFIFO,
+        LinuxDeviceType::A => {
+            report.add(field("type"), "\"a\" is not a device type");
+            SFlag::S_IFCHR
+        }
+    };
+    let mut number = |name: &str, value: i64| {
+        report.take(
+            u64::try_from(value)
+                .map_err(|_| Error::invalid(field(name), format!("{value} is negative"))),
+        )
+    };
+    let (major, minor) = (number("major", device.major()), number("minor", device.minor()));
+    let path = device.path().to_string_lossy();
+    if !path.starts_with('/') {
+        report.add(field("path"), format!("{path:?} is not an absolute path"));
+    }
+    report.finish(Some(DevicePlan {
+        path: relative(&path),
+        kind,
+        major,
+        minor,
+        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+        uid: device.uid().unwrap_or(0),
+        gid: device.gid().unwrap_or(0),
+        bind: None,
+    }))
 }

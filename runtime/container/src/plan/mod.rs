@@ -25,6 +25,7 @@ pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::host_tree::HostTree;
+use crate::report::{Report, each};
 use mount_options::propagation;
 
 /// All that init does, in its order.
@@ -126,43 +127,59 @@ pub(crate) struct Input<'a> {
     pub has_console: bool,
 }
 
-/// Checks the whole configuration and opens what the child will need of the host.
+/// Checks the whole configuration and opens what the child will need of the host. The error is all
+/// that is wrong.
 pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filter>), Error> {
     let spec = &input.bundle.spec;
-    check_version(spec.version())?;
+    let mut report = Report::default();
+    report.take(check_version(spec.version()));
+    let process = report.keep(process(input));
+    let hooks = spec.hooks().as_ref();
+    report.take(check_hooks(hooks));
     let Some(linux) = spec.linux() else {
-        return Err(Error::invalid("linux", "missing: only Linux containers can be run"));
+        report.add("linux", "missing: only Linux containers can be run");
+        return report.finish(None);
     };
-    refuse_unbuilt(spec, linux)?;
-    let namespaces = namespace::plan(linux)?;
+    report.take(refuse_unbuilt(spec, linux));
+    let namespaces = namespace::plan(linux, &mut report);
     let v1 = input.cgroup.mode() != cgroup::Mode::V2;
     let new_cgroup = namespaces.new & flag::CGROUP != 0;
-    let Some(process) = spec.process() else {
-        return Err(Error::invalid("process", "missing"));
-    };
-    let mut process = process::plan("process", process, input.preserve_fds, input.has_console)?;
-    let filter = compile_seccomp(linux)?;
-    process.seccomp = filter.as_ref().map(SeccompPlan::from);
-    let hooks = spec.hooks().as_ref();
+    let filter = report.take(compile_seccomp(linux));
+    if let Some(resources) = linux.resources() {
+        report.take(input.cgroup.check(resources));
+    }
     let wait_at_once = namespaces.new & flag::USER != 0 || namespaces.needs_intermediate();
-    let plan = InitPlan {
+    let hostname = report.take(namespaces.named("hostname", spec.hostname(), flag::UTS));
+    let domainname = report.take(namespaces.named("domainname", spec.domainname(), flag::UTS));
+    let sysctls = report.take(sysctls(linux, &namespaces));
+    let rootfs = report.keep(rootfs(input, linux, &namespaces));
+    let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
         wait_for_parent: wait_at_once || v1,
         wait_at_once,
         late_cgroup_namespace: v1 && new_cgroup,
         loopback: namespaces.new & flag::NET != 0,
         keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),
-        hostname: namespaces.named("hostname", spec.hostname(), flag::UTS)?,
-        domainname: namespaces.named("domainname", spec.domainname(), flag::UTS)?,
-        sysctls: sysctls(linux, &namespaces)?,
+        hostname,
+        domainname,
+        sysctls,
         parent_hooks: hooks.is_some_and(|hooks| !runtime_hooks(hooks).is_empty()),
         create_container: hook_list(hooks, Hooks::create_container),
         start_container: hook_list(hooks, Hooks::start_container),
-        rootfs: rootfs(input, linux, &namespaces)?,
-        process,
+        rootfs,
+        process: {
+            process.seccomp = filter.as_ref().map(SeccompPlan::from);
+            process
+        },
         namespaces,
+    });
+    report.finish(plan).map(|plan| (plan, filter))
+}
+
+fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
+    let Some(process) = input.bundle.spec.process() else {
+        return Err(Error::invalid("process", "missing"));
     };
-    check_hooks(hooks)?;
-    Ok((plan, filter))
+    process::plan("process", process, input.preserve_fds, input.has_console)
 }
 
 fn compile_seccomp(linux: &Linux) -> Result<Option<seccomp::Filter>, Error> {
@@ -199,6 +216,7 @@ fn hook_list(hooks: Option<&Hooks>, kind: fn(&Hooks) -> &Option<Vec<Hook>>) -> V
 
 fn check_hooks(hooks: Option<&Hooks>) -> Result<(), Error> {
     let Some(hooks) = hooks else { return Ok(()) };
+    let mut report = Report::default();
     #[allow(deprecated)]
     let kinds = [
         ("prestart", hooks.prestart()),
@@ -213,14 +231,14 @@ fn check_hooks(hooks: Option<&Hooks>) -> Result<(), Error> {
             let field = |name| format!("hooks.{kind}[{index}].{name}");
             if !hook.path().is_absolute() {
                 let reason = format!("{:?} is not an absolute path", hook.path());
-                return Err(Error::invalid(field("path"), reason));
+                report.add(field("path"), reason);
             }
-            if hook.timeout().is_some_and(|seconds| seconds <= 0) {
-                return Err(Error::invalid(field("timeout"), "must be greater than zero"));
+            if let Some(seconds) = hook.timeout().filter(|seconds| *seconds <= 0) {
+                report.add(field("timeout"), format!("{seconds} must be greater than zero"));
             }
         }
     }
-    Ok(())
+    report.finish(Some(()))
 }
 
 fn check_version(version: &str) -> Result<(), Error> {
@@ -248,10 +266,11 @@ fn refuse_unbuilt(spec: &Spec, linux: &Linux) -> Result<(), Error> {
         ("process.ioPriority", process.is_some_and(|p| p.io_priority().is_some())),
         ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
     ];
-    match given.iter().find(|(_, given)| *given) {
-        Some((field, _)) => Err(Error::invalid(*field, "not supported yet")),
-        None => Ok(()),
+    let mut report = Report::default();
+    for (field, _) in given.iter().filter(|(_, given)| *given) {
+        report.add(*field, "not supported yet");
     }
+    report.finish(Some(()))
 }
 
 /// The session keyring's name, as in runc.
@@ -260,67 +279,75 @@ pub(crate) fn keyring_name(id: &str) -> Option<CString> {
 }
 
 fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, Error> {
-    let mut list = Vec::new();
-    for (key, value) in linux.sysctl().iter().flatten() {
-        let field = || format!("linux.sysctl[{key}]");
-        // `/` separates as well as `.`, as in sysctl(8): the first one decides.
-        let path = match key.find(['.', '/']) {
-            Some(at) if key.as_bytes()[at] == b'.' => key
-                .chars()
-                .map(|c| match c {
-                    '.' => '/',
-                    '/' => '.',
-                    c => c,
-                })
-                .collect(),
-            _ => key.clone(),
-        };
-        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-            return Err(Error::invalid(field(), "not the name of a sysctl"));
-        }
-        let (needed, name) = namespace::of_sysctl(&path)
-            .ok_or_else(|| Error::invalid(field(), "is not in a separate kernel namespace"))?;
-        if !namespaces.has(needed) {
-            return Err(Error::invalid(field(), format!("not allowed without a {name} namespace")));
-        }
-        list.push((path, value.clone()));
-    }
+    let given = linux.sysctl().iter().flatten();
+    let mut list = each(given.map(|(key, value)| sysctl(key, value, namespaces)))?;
     list.sort_unstable();
     Ok(list)
 }
 
+fn sysctl(key: &str, value: &str, namespaces: &Namespaces) -> Result<(String, String), Error> {
+    let field = || format!("linux.sysctl[{key}]");
+    // `/` separates as well as `.`, as in sysctl(8): the first one decides.
+    let path = match key.find(['.', '/']) {
+        Some(at) if key.as_bytes()[at] == b'.' => key
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect(),
+        _ => key.to_owned(),
+    };
+    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return Err(Error::invalid(field(), "not the name of a sysctl"));
+    }
+    let (needed, name) = namespace::of_sysctl(&path)
+        .ok_or_else(|| Error::invalid(field(), "is not in a separate kernel namespace"))?;
+    if !namespaces.has(needed) {
+        return Err(Error::invalid(field(), format!("not allowed without a {name} namespace")));
+    }
+    Ok((path, value.to_owned()))
+}
+
 fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<RootfsPlan, Error> {
     let spec = &input.bundle.spec;
-    let path = input.bundle.rootfs()?;
+    let mut report = Report::default();
+    let path = report.keep(input.bundle.rootfs());
     let joined = namespaces.new & flag::MOUNT == 0;
-    if !joined && !path.is_dir() {
+    if let Some(path) = path.iter().find(|path| !joined && !path.is_dir()) {
         let why = if path.exists() { Errno::ENOTDIR } else { Errno::ENOENT };
-        return Err(Error::system(format!("root.path: rootfs {}", path.display()), why));
+        report.push(Error::host("root.path", format!("rootfs {}", path.display()), why));
     }
     let root_propagation = match linux.rootfs_propagation().as_deref() {
         None | Some("") => None,
-        Some(text) => Some(match text {
-            "private" | "rprivate" => propagation::PRIVATE,
-            "slave" | "rslave" => propagation::SLAVE,
-            "shared" | "rshared" => propagation::SHARED,
-            "unbindable" | "runbindable" => propagation::UNBINDABLE,
-            _ => {
-                let reason = format!("{text:?} is not a propagation mode");
-                return Err(Error::invalid("linux.rootfsPropagation", reason));
-            }
-        }),
+        Some("private" | "rprivate") => Some(propagation::PRIVATE),
+        Some("slave" | "rslave") => Some(propagation::SLAVE),
+        Some("shared" | "rshared") => Some(propagation::SHARED),
+        Some("unbindable" | "runbindable") => Some(propagation::UNBINDABLE),
+        Some(text) => {
+            report.add("linux.rootfsPropagation", format!("{text:?} is not a propagation mode"));
+            None
+        }
     };
     // Unbindable mounts could not be bound from; the mode is given to the root mount at the end.
     let before = match root_propagation {
         Some(mode) if mode != propagation::UNBINDABLE => mode,
         _ => propagation::SLAVE,
     };
-    let mounts =
-        mount::plan(spec.mounts().as_deref().unwrap_or_default(), input, namespaces, before)?;
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let mounts = report.take(mount::plan(mounts, input, namespaces, before));
     let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
-    let devices = if host_dev { None } else { Some(device::plan(linux, namespaces)?) };
-    Ok(RootfsPlan {
-        tree: HostTree::new(&path, true, vec![mount::cut_off(before, true)])?,
+    let devices = report.take(device::plan(linux, namespaces));
+    let masked = report.take(absolute("linux.maskedPaths", linux.masked_paths().as_deref()));
+    let readonly_paths =
+        report.take(absolute("linux.readonlyPaths", linux.readonly_paths().as_deref()));
+    let tree = path.and_then(|path| {
+        let changes = vec![mount::cut_off(before, true)];
+        Some((report.keep(HostTree::new(&path, true, changes))?, path))
+    });
+    report.finish(tree.map(|(tree, path)| RootfsPlan {
+        tree,
         opened_by_init: joined || namespaces.has(flag::USER),
         path,
         propagation: before,
@@ -328,25 +355,22 @@ fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<R
         readonly: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
         no_pivot: input.no_pivot,
         mounts,
-        devices,
-        masked: absolute("linux.maskedPaths", linux.masked_paths().as_deref())?,
-        readonly_paths: absolute("linux.readonlyPaths", linux.readonly_paths().as_deref())?,
-    })
+        devices: (!host_dev).then_some(devices),
+        masked,
+        readonly_paths,
+    }))
 }
 
 /// Paths in the container, made relative to its root.
 fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<String>, Error> {
-    let mut list = Vec::new();
-    for (index, path) in paths.unwrap_or_default().iter().enumerate() {
-        if !path.starts_with('/') {
-            return Err(Error::invalid(
-                format!("{field}[{index}]"),
-                format!("{path:?} is not an absolute path"),
-            ));
+    let one = |(index, path): (usize, &String)| match path.starts_with('/') {
+        true => Ok(relative(path)),
+        false => {
+            let reason = format!("{path:?} is not an absolute path");
+            Err(Error::invalid(format!("{field}[{index}]"), reason))
         }
-        list.push(relative(path));
-    }
-    Ok(list)
+    };
+    each(paths.unwrap_or_default().iter().enumerate().map(one))
 }
 
 /// `path` without `.`, `..` and doubled slashes, relative to the root that it can't leave.

@@ -12,6 +12,7 @@ use super::mount_options::{self, Options};
 use super::{Input, Namespaces, flag, relative};
 use crate::error::Error;
 use crate::host_tree::HostTree;
+use crate::report::{Report, each};
 
 /// One mount.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ pub(crate) fn plan(
     propagation: u64,
 ) -> Result<Vec<MountPlan>, Error> {
     let one = |(index, mount)| plan_one(index, mount, input, namespaces, propagation);
-    mounts.iter().enumerate().map(one).collect()
+    each(mounts.iter().enumerate().map(one))
 }
 
 fn plan_one(
@@ -92,46 +93,50 @@ fn plan_one(
     namespaces: &Namespaces,
     propagation: u64,
 ) -> Result<MountPlan, Error> {
+    let mut report = Report::default();
     let field = |name: &str| format!("mounts[{index}].{name}");
     let destination = mount.destination().to_string_lossy();
-    let mut options = mount_options::parse(mount.options().as_deref().unwrap_or_default())
-        .map_err(|word| Error::invalid(field("options"), format!("{word}: not supported yet")))?;
+    let options = mount_options::parse(mount.options().as_deref().unwrap_or_default())
+        .map_err(|word| Error::invalid(field("options"), format!("{word}: not supported yet")));
+    let mut options = report.take(options);
     for (name, given) in [
         ("uidMappings", mount.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
         ("gidMappings", mount.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
     ] {
         if given {
-            return Err(Error::invalid(field(name), "not supported yet"));
+            report.add(field(name), "not supported yet");
         }
     }
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let relative = relative(&destination);
-    check_proc(&relative, fstype, &options)
-        .map_err(|reason| Error::invalid(field("destination"), reason))?;
+    if let Err(reason) = check_proc(&relative, fstype, &options) {
+        report.add(field("destination"), reason);
+    }
     let name = format!(
         "mounts[{index}] ({} on /{relative})",
         if fstype.is_empty() { "bind" } else { fstype }
     );
     if options.copy_up && fstype != "tmpfs" {
-        return Err(Error::invalid(field("options"), "tmpcopyup is for tmpfs only"));
+        report.add(field("options"), "tmpcopyup is for tmpfs only");
     }
     let late_readonly = fstype == "tmpfs" && options.top.set & attr::RDONLY != 0;
     let source = if options.bind || fstype == "bind" {
-        Source::Tree(bind(&field("source"), mount, input, &mut options, propagation)?)
+        bind(&field("source"), mount, input, &mut options, propagation).map(Source::Tree)
     } else if fstype == "cgroup" {
-        Source::Cgroup(cgroup_mount(input, namespaces)?)
+        cgroup_mount(input, namespaces).map(Source::Cgroup)
     } else {
         if late_readonly {
             options.superblock.retain(|&flag| flag != "ro");
             options.top.set &= !attr::RDONLY;
         }
-        new_filesystem(&field, fstype, mount, &options)?
+        new_filesystem(&field, fstype, mount, &options)
     };
+    let source = report.keep(source);
     let mut changes = options.propagation;
     if !options.bind && options.all != SetAttr::default() {
         changes.push(options.all);
     }
-    Ok(MountPlan {
+    report.finish(source.map(|source| MountPlan {
         destination: relative,
         name,
         source,
@@ -139,7 +144,7 @@ fn plan_one(
         late_readonly,
         copy_up: options.copy_up,
         propagation: changes,
-    })
+    }))
 }
 
 /// What lxcfs covers in /proc.

@@ -7,7 +7,8 @@ use nix::sys::stat::{Mode, fstat, stat};
 use oci_spec::runtime::{Linux, LinuxNamespaceType};
 
 use super::id_map;
-use crate::error::{Context, Error};
+use crate::error::Error;
+use crate::report::Report;
 
 /// `CLONE_NEW*`.
 pub(crate) mod flag {
@@ -94,35 +95,42 @@ fn name_of(flag: u64) -> &'static str {
     }
 }
 
-/// Reads `linux.namespaces` and what belongs to them.
-pub(crate) fn plan(linux: &Linux) -> Result<Namespaces, Error> {
+/// Reads `linux.namespaces` and what belongs to them. A namespace that can't be joined is taken for a
+/// new one, for the checks that follow.
+pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
     let mut namespaces = Namespaces::default();
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let flag = flag_of(namespace.typ());
         if namespaces.has(flag) {
             let reason = format!("a namespace of type {} is given already", name_of(flag));
-            return Err(Error::invalid(format!("linux.namespaces[{index}].type"), reason));
+            report.add(format!("linux.namespaces[{index}].type"), reason);
+            continue;
         }
         match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             None => namespaces.new |= flag,
             Some(path) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-                let fd = open(path, flags, Mode::empty()).context(|| {
-                    format!("linux.namespaces[{index}].path: open {}", path.display())
-                })?;
-                if !is_own(flag, &fd) {
-                    namespaces.join.push((flag, path.display().to_string(), fd));
+                let name = path.display().to_string();
+                match open(path, flags, Mode::empty()) {
+                    Ok(fd) if is_own(flag, &fd) => {}
+                    Ok(fd) => namespaces.join.push((flag, name, fd)),
+                    Err(errno) => {
+                        let field = format!("linux.namespaces[{index}].path");
+                        report.push(Error::host(field, format!("open {name}"), errno));
+                        namespaces.new |= flag;
+                    }
                 }
             }
         }
     }
     if !namespaces.has(flag::MOUNT) {
         let reason = "a mount namespace is required: without one, the host's mounts would change";
-        return Err(Error::invalid("linux.namespaces", reason));
+        report.add("linux.namespaces", reason);
+        namespaces.new |= flag::MOUNT;
     }
-    namespaces.id_maps = id_maps(linux, &namespaces)?;
-    namespaces.time_offsets = time_offsets(linux, &namespaces)?;
-    Ok(namespaces)
+    namespaces.id_maps = report.take(id_maps(linux, &namespaces));
+    namespaces.time_offsets = report.take(time_offsets(linux, &namespaces));
+    namespaces
 }
 
 /// The path leads to the namespace that the runtime is in: nothing is to be joined, and what is only
@@ -147,31 +155,32 @@ fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, Str
             _ => Err(Error::invalid("linux.uidMappings", "given without a user namespace")),
         };
     }
+    let mut report = Report::default();
     for (field, mappings) in [("linux.uidMappings", uids), ("linux.gidMappings", gids)] {
         if mappings.is_empty() {
-            return Err(Error::invalid(field, "missing: a new user namespace needs mappings"));
-        }
-        if !mappings.iter().any(|mapping| mapping.container_id() == 0 && mapping.size() > 0) {
-            return Err(Error::invalid(field, "id 0 of the container is not mapped"));
+            report.add(field, "missing: a new user namespace needs mappings");
+        } else if !mappings.iter().any(|mapping| mapping.container_id() == 0 && mapping.size() > 0)
+        {
+            report.add(field, "id 0 of the container is not mapped");
         }
     }
-    Ok(Some((id_map(uids), id_map(gids))))
+    report.finish(Some(Some((id_map(uids), id_map(gids)))))
 }
 
 fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Option<String>, Error> {
+    let mut report = Report::default();
     let mut text = String::new();
     for (clock, offset) in linux.time_offsets().iter().flatten() {
         let field = format!("linux.timeOffsets.{clock}");
         if namespaces.new & flag::TIME == 0 {
-            return Err(Error::invalid(field, "given without a new time namespace"));
-        }
-        if clock != "monotonic" && clock != "boottime" {
-            return Err(Error::invalid(field, "is neither monotonic nor boottime"));
+            report.add(field, "given without a new time namespace");
+        } else if clock != "monotonic" && clock != "boottime" {
+            report.add(field, "is neither monotonic nor boottime");
         }
         let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
         text.push_str(&format!("{clock} {secs} {nanos}\n"));
     }
-    Ok((!text.is_empty()).then_some(text))
+    report.finish(Some((!text.is_empty()).then_some(text)))
 }
 
 /// The namespace that a sysctl is part of, by its path below /proc/sys, and its name.

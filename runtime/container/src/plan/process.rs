@@ -7,6 +7,7 @@ use oci_spec::runtime::{LinuxCapabilities, PosixRlimitType, Process};
 
 use super::capability;
 use crate::error::{Context, Error};
+use crate::report::{Report, each};
 
 /// What the init or an exec'ed process becomes.
 #[derive(Debug)]
@@ -73,25 +74,26 @@ pub(crate) fn plan(
     preserve_fds: u32,
     has_console: bool,
 ) -> Result<ProcessPlan, Error> {
+    let mut report = Report::default();
     let field = |name: &str| format!("{at}.{name}");
-    let string = |name: &str, text: &str| {
+    let string = |name: String, text: &str| {
         CString::new(text)
-            .map_err(|_| Error::invalid(field(name), format!("{text:?} has a NUL byte")))
+            .map_err(|_| Error::invalid(field(&name), format!("{text:?} has a NUL byte")))
     };
-    let args = process.args().as_deref().unwrap_or_default();
+    let strings = |name: &str, texts: &[&str]| {
+        each(texts.iter().enumerate().map(|(at, text)| string(format!("{name}[{at}]"), text)))
+    };
+    let args: Vec<&str> = process.args().iter().flatten().map(String::as_str).collect();
     if args.is_empty() {
-        return Err(Error::invalid(field("args"), "must not be empty"));
+        report.add(field("args"), "must not be empty");
     }
     let cwd = process.cwd().to_string_lossy();
     if !cwd.starts_with('/') {
-        return Err(Error::invalid(field("cwd"), format!("{cwd:?} is not an absolute path")));
+        report.add(field("cwd"), format!("{cwd:?} is not an absolute path"));
     }
     let terminal = process.terminal().unwrap_or(false);
     if has_console && !terminal {
-        return Err(Error::invalid(
-            field("terminal"),
-            "a console socket is given but no terminal is wanted",
-        ));
+        report.add(field("terminal"), "a console socket is given but no terminal is wanted");
     }
     let size = process.console_size().map(|size| sys::tty::Size {
         rows: size.height().try_into().unwrap_or(u16::MAX),
@@ -106,22 +108,23 @@ pub(crate) fn plan(
         ("user.additionalGids", groups.collect::<Vec<_>>().into_iter()),
     ] {
         if ids.any(|id| id == u32::MAX) {
-            return Err(Error::invalid(field(name), format!("{} is not an id", u32::MAX)));
+            report.add(field(name), format!("{} is not an id", u32::MAX));
         }
     }
     let env = environment(process.env().as_deref().unwrap_or_default());
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-    Ok(ProcessPlan {
-        args: args.iter().map(|arg| string("args", arg)).collect::<Result<_, _>>()?,
+    let plan = ProcessPlan {
+        args: report.take(strings("args", &args)),
         needs_home: !env.iter().any(|variable| variable.starts_with("HOME=") && variable.len() > 5),
-        env: env.iter().map(|variable| string("env", variable)).collect::<Result<_, _>>()?,
-        cwd: string("cwd", &cwd)?,
+        env: report.take(strings("env", &env)),
+        cwd: report.take(string("cwd".to_owned(), &cwd)),
         uid: user.uid(),
         gid: user.gid(),
         groups: Some(user.additional_gids().clone().unwrap_or_default()),
         umask: user.umask(),
-        capabilities: capabilities(&field("capabilities"), process.capabilities().as_ref())?,
-        rlimits: rlimits(process)?,
+        capabilities: report
+            .take(capabilities(&field("capabilities"), process.capabilities().as_ref())),
+        rlimits: report.take(rlimits(process)),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         seccomp: None,
         apparmor: text(process.apparmor_profile()),
@@ -129,7 +132,8 @@ pub(crate) fn plan(
         oom_score_adj: process.oom_score_adj(),
         terminal: terminal.then_some(size),
         preserve_fds,
-    })
+    };
+    report.finish(Some(plan))
 }
 
 /// The last of several values of one variable counts, as runc has it.
@@ -173,16 +177,17 @@ fn capabilities(field: &str, given: Option<&LinuxCapabilities>) -> Result<Capabi
 }
 
 fn rlimits(process: &Process) -> Result<Vec<(u32, String, u64, u64)>, Error> {
+    let mut report = Report::default();
     let mut list: Vec<(u32, String, u64, u64)> = Vec::new();
     for (index, limit) in process.rlimits().iter().flatten().enumerate() {
         let number = resource(limit.typ());
         if list.iter().any(|(known, ..)| *known == number) {
             let field = format!("process.rlimits[{index}].type");
-            return Err(Error::invalid(field, format!("{} given twice", limit.typ())));
+            report.add(field, format!("{} given twice", limit.typ()));
         }
         list.push((number, limit.typ().to_string(), limit.soft(), limit.hard()));
     }
-    Ok(list)
+    report.finish(Some(list))
 }
 
 /// `RLIMIT_*` of <asm-generic/resource.h>.

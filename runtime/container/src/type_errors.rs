@@ -1,0 +1,223 @@
+//! What of a JSON file is not of the types that the runtime-spec has: all of it, each with its place.
+//!
+//! serde stops at its first error. What it stopped at is blanked in a copy of the text, byte by byte,
+//! so that all places stay what they were, and serde reads on.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use crate::error::{Error, Violation};
+use crate::json_path::{self, Name};
+use crate::json_tree::{Member, Node};
+
+const UNKNOWN_CAPABILITY: &str = "unknown capability ";
+
+/// Every error that reading `text` as a `T` comes to, `first` being the first of them.
+pub(crate) fn all<T: DeserializeOwned>(
+    file: &Path,
+    text: &[u8],
+    first: serde_json::Error,
+) -> Error {
+    let tree = Node::read(text);
+    let (Category::Data, Some(tree)) = (first.classify(), tree) else {
+        return syntax(file, text, &first);
+    };
+    let mut reader = Reading { file, text, tree, rest: text.to_vec(), blanked: Vec::new() };
+    let mut found = Vec::new();
+    let mut next = Some(first);
+    while let Some(error) = next.take() {
+        let (told, goes_on) = reader.take(&error);
+        found.extend(told);
+        if goes_on {
+            next = serde_json::from_slice::<T>(&reader.rest).err();
+        }
+    }
+    match found.len() {
+        1 => found.remove(0),
+        _ => Error::Many(found.into_iter().map(Violation::from).collect()),
+    }
+}
+
+/// The document does not parse: there is no more than one error.
+fn syntax(file: &Path, text: &[u8], error: &serde_json::Error) -> Error {
+    // The column is that of the value's last byte, or the one after it.
+    let offset = json_path::offset(text, error.line(), error.column()).saturating_sub(1);
+    let path = json_path::written(&json_path::at(text, offset));
+    parse_error(file, (error.line(), error.column()), path, words(error))
+}
+
+fn parse_error(file: &Path, place: (usize, usize), path: String, message: String) -> Error {
+    let (line, column) = place;
+    Error::Parse { path: file.to_owned(), line, column, field: path, message }
+}
+
+/// serde's message without its place.
+fn words(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let message = message.split(" at line ").next().unwrap_or_default();
+    // oci-spec's words for a capability it doesn't know: "no variant for CAP_X (converted to X)".
+    match message.strip_prefix("no variant for ") {
+        Some(rest) => {
+            format!("{UNKNOWN_CAPABILITY}{}", rest.split(' ').next().unwrap_or_default())
+        }
+        None => message.to_owned(),
+    }
+}
+
+fn path_of(chain: &[&Member]) -> String {
+    json_path::written(chain.iter().map(|member| &member.name))
+}
+
+/// The text, and what is left of it to be read.
+struct Reading<'a> {
+    file: &'a Path,
+    text: &'a [u8],
+    tree: Node,
+    rest: Vec<u8>,
+    /// The paths of what was wrong and is blanked.
+    blanked: Vec<String>,
+}
+
+impl Reading<'_> {
+    /// Words one error, and blanks what it is about. The second value says whether there may be more.
+    fn take(&mut self, error: &serde_json::Error) -> (Option<Error>, bool) {
+        let offset = json_path::offset(self.text, error.line(), error.column());
+        let message = words(error);
+        let missing = message.strip_prefix("missing field `").and_then(|m| m.strip_suffix('`'));
+        let tree = std::mem::replace(&mut self.tree, Node { range: 0..0, members: Vec::new() });
+        let chain = match missing {
+            Some(_) => object_before(&tree, offset),
+            None => {
+                // The column is that of the value's last byte, or the one after it.
+                let chain = tree.along(&json_path::at(self.text, offset.saturating_sub(1)));
+                match message.strip_prefix(UNKNOWN_CAPABILITY) {
+                    Some(name) => self.element(chain, name),
+                    None => chain,
+                }
+            }
+        };
+        let path = match (path_of(&chain), missing) {
+            (path, None) => path,
+            (parent, Some(name)) if parent.is_empty() => name.to_owned(),
+            (parent, Some(name)) => format!("{parent}.{name}"),
+        };
+        let start = chain.last().map_or(tree.range.start, |member| member.value.range.start);
+        let place = json_path::place(self.text, start);
+        // What is missing because it was wrong is told already.
+        let told = !(missing.is_some() && self.blanked.contains(&path));
+        let told = told.then(|| parse_error(self.file, place, path, message));
+        self.blanked.push(path_of(&chain));
+        let goes_on = chain.last().is_some_and(|member| blank(&mut self.rest, member));
+        self.tree = tree;
+        (told, goes_on)
+    }
+
+    /// The one of a list's strings that is `text`. serde takes every string, and by the time that
+    /// oci-spec refuses one, the next may have begun.
+    fn element<'t>(&self, mut chain: Vec<&'t Member>, text: &str) -> Vec<&'t Member> {
+        if chain.last().is_some_and(|member| matches!(member.name, Name::Index(_))) {
+            chain.pop();
+        }
+        let same = |member: &&&Member| {
+            let range = member.value.range.clone();
+            self.rest[range].iter().filter(|byte| **byte != b'"').eq(text.as_bytes())
+        };
+        let list = chain.last().map(|member| member.value.members.iter().collect::<Vec<_>>());
+        chain.extend(list.unwrap_or_default().iter().find(same).copied());
+        chain
+    }
+}
+
+/// The members around an object whose last byte is the one before `offset`.
+fn object_before(tree: &Node, offset: usize) -> Vec<&Member> {
+    let mut chain = tree.around(offset.saturating_sub(1));
+    while chain.last().is_some_and(|member| member.value.range.end != offset) {
+        chain.pop();
+    }
+    chain
+}
+
+/// Overwrites a member and one comma beside it with spaces; false if that was done before.
+fn blank(text: &mut [u8], member: &Member) -> bool {
+    let (start, end) = (member.start, member.value.range.end);
+    if text[start] == b' ' {
+        return false;
+    }
+    // Lines stay lines, for serde's positions.
+    text[start..end].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+    let after = text[end..].iter().position(|byte| !byte.is_ascii_whitespace());
+    let before = text[..start].iter().rposition(|byte| !byte.is_ascii_whitespace());
+    match (after.map(|at| at + end), before) {
+        (Some(at), _) | (None, Some(at)) if text[at] == b',' => text[at] = b' ',
+        (_, Some(at)) if text[at] == b',' => text[at] = b' ',
+        _ => {}
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::Spec;
+
+    use super::*;
+
+    /// The lines and paths of all errors.
+    fn errors(text: &str) -> Vec<(usize, String)> {
+        let error = serde_json::from_str::<Spec>(text).unwrap_err();
+        let all = all::<Spec>(Path::new("c"), text.as_bytes(), error);
+        let one = |violation: Violation| match violation.error {
+            Error::Parse { line, field, .. } => (line, field),
+            other => panic!("{text}: {other}"),
+        };
+        all.violations().into_iter().map(one).collect()
+    }
+
+    #[test]
+    fn errors_have_line_and_path() {
+        for (text, line, field) in [
+            ("{\n  \"ociVersion\": 1\n}", 2, "ociVersion"),
+            (
+                "{\n\"ociVersion\": \"1.0\",\n\"process\": {\"cwd\": \"/\", \"args\": 3, \"user\": {\"uid\": 0, \"gid\": 0}}}",
+                3,
+                "process.args",
+            ),
+            ("{\"ociVersion\": \"1.0\",\n", 2, ""),
+            ("{\"ociVersion\": \"1.0\"}\nx", 2, ""),
+            (
+                "{\"ociVersion\": \"1.0\",\n\"hooks\": {\"poststop\": [{}]}\n}",
+                2,
+                "hooks.poststop[0].path",
+            ),
+        ] {
+            assert_eq!(errors(text), [(line, field.to_owned())], "{text}");
+        }
+    }
+
+    #[test]
+    fn all_errors_are_found() {
+        let text = r#"{"process": {"args": [1, "a", 2], "user": {"uid": "x"},
+            "rlimits": [{"type": "RLIMIT_DREAM", "soft": 1, "hard": 1}],
+            "capabilities": {"bounding": ["CAP_DREAM", "CAP_KILL"]}},
+            "mounts": [{"type": "proc"}, {"destination": 3}, {"destination": "/x", "options": "ro"}],
+            "linux": {"namespaces": [{"type": "dream"}, {"type": "pid"}]}}"#;
+        let mut found: Vec<_> = errors(text).into_iter().map(|(_, path)| path).collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                "linux.namespaces[0].type",
+                "mounts[0].destination",
+                "mounts[1].destination",
+                "mounts[2].options",
+                "process.args[0]",
+                "process.args[2]",
+                "process.capabilities.bounding[0]",
+                "process.cwd",
+                "process.rlimits[0].type",
+                "process.user.uid",
+            ]
+        );
+    }
+}
