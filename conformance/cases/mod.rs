@@ -5,6 +5,7 @@ mod cgroups_v1;
 mod cgroups_v2;
 mod devices;
 mod errors;
+mod events;
 mod exec;
 mod formats;
 mod hardening;
@@ -41,6 +42,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         hardening::CASES,
         update::CASES,
         violations::CASES,
+        events::CASES,
         budget::CASES,
     ]
     .into_iter()

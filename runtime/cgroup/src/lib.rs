@@ -18,10 +18,12 @@ mod kill;
 mod locate;
 mod membership;
 mod mode;
+mod oom;
 mod owner;
 mod pids;
 mod plan;
 mod remove;
+pub mod stats;
 mod tree;
 
 use std::path::PathBuf;
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{Error, Result};
 pub use hierarchy::Hierarchy;
 pub use mode::Mode;
+pub use oom::OomWatch;
 
 /// The place of one container in every hierarchy. It holds paths, no descriptors, and is saved with
 /// the container's state.

@@ -30,8 +30,10 @@ mod sync;
 mod time;
 mod type_errors;
 mod update;
+mod watch;
 
 pub use bundle::Bundle;
+pub use cgroup::stats::Stats;
 pub use container::{Container, Status};
 pub use create::{CreateOptions, OCI_VERSION, Prepared, Running, create, prepare, write_pid_file};
 pub use error::{Error, InitFailure, Os, Violation};
@@ -40,3 +42,4 @@ pub use plan::mount_options::KNOWN as MOUNT_OPTIONS;
 pub use process::Process;
 pub use store::Store;
 pub use time::rfc3339;
+pub use watch::{Event, Watch};

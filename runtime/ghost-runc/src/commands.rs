@@ -3,6 +3,7 @@
 mod console;
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -33,10 +34,11 @@ pub const TABLE: &[Entry] = &[
     pause::ENTRY,
     resume::ENTRY,
     update::ENTRY,
+    events::ENTRY,
     spec::ENTRY,
     features::ENTRY,
 ];
 
 /// runc's other commands. podman asks `checkpoint --help` whether there is a checkpoint, so they
 /// are errors with every argument.
-pub const NOT_BUILT: &[&str] = &["checkpoint", "events", "restore"];
+pub const NOT_BUILT: &[&str] = &["checkpoint", "restore"];

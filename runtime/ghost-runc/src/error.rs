@@ -93,6 +93,12 @@ pub enum Error {
     /// `update` was given something that is not `linux.resources`.
     #[error("resources of {name}")]
     Resources { name: String, source: serde_json::Error },
+    /// `events --interval` that is not a time.
+    #[error("duration interval must be greater than 0")]
+    Interval,
+    /// `events` of a container that has ended.
+    #[error("container with id {id} is not running")]
+    NotRunning { id: String },
     /// An output could not be made.
     #[error("encode {what}")]
     Encode { what: &'static str, source: serde_json::Error },

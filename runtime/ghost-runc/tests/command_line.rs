@@ -132,7 +132,6 @@ fn what_is_not_built_yet_says_so() {
         // podman takes a checkpoint that has a help text for one that works.
         (&["checkpoint", "--help"][..], "command \"checkpoint\""),
         (&["restore", "--lsm-mount-context"], "command \"restore\""),
-        (&["events", "x"], "command \"events\""),
     ] {
         let error = scratch.run(arguments).error();
         assert_eq!(error, format!("{what} is not supported yet"));

@@ -65,6 +65,11 @@ impl<F: Formatter> Formatter for GoEscapes<F> {
         end_object_value();
     }
 
+    /// Without a fraction where there is none.
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        write!(writer, "{value}")
+    }
+
     fn write_string_fragment<W: ?Sized + Write>(
         &mut self,
         writer: &mut W,
@@ -89,6 +94,11 @@ mod tests {
     #[test]
     fn html_and_line_separators_are_escaped() {
         assert_eq!(string("<a> & \u{2028}é\n"), r#""\u003ca\u003e \u0026 \u2028é\n""#);
+    }
+
+    #[test]
+    fn floats_are_short() {
+        assert_eq!(compact("test", &[0.0, 1.5, 100.0]).unwrap(), "[0,1.5,100]");
     }
 
     #[test]
