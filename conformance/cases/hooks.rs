@@ -34,7 +34,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A script on the host that notes its name and what it reads.
-fn script(env: &Env, name: &str, body: &str) -> Result<PathBuf, Failure> {
+pub fn script(env: &Env, name: &str, body: &str) -> Result<PathBuf, Failure> {
     let path = env.dir.join(format!("hook-{name}"));
     fs::write(&path, format!("#!/bin/sh\n{body}\n"))?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;

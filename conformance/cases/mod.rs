@@ -11,9 +11,11 @@ mod formats;
 mod hardening;
 mod hooks;
 mod lifecycle;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod process;
+mod scheduling;
 mod seccomp;
 mod security;
 mod terminal;
@@ -32,6 +34,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         devices::CASES,
         namespaces::CASES,
         process::CASES,
+        scheduling::CASES,
+        memory_policy::CASES,
         terminal::CASES,
         exec::CASES,
         cgroups_v1::CASES,

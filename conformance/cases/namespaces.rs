@@ -231,7 +231,7 @@ fn cgroup(env: &mut Env) -> Outcome {
 }
 
 /// Give a bundle a user namespace whose root is this host id.
-fn mapped(env: &Env, base: u32) -> Result<Bundle, Failure> {
+pub fn mapped(env: &Env, base: u32) -> Result<Bundle, Failure> {
     let mut bundle = env.bundle()?;
     bundle.namespace("user", None)?;
     let mapping = json!([{"containerID": 0, "hostID": base, "size": 65536}]);

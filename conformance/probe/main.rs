@@ -42,6 +42,8 @@ fn main() -> ExitCode {
         "tty": [io::stdin().is_terminal(), io::stdout().is_terminal(), io::stderr().is_terminal()],
         "winsize": rustix::termios::tcgetwinsize(io::stdin()).ok().map(|s| [s.ws_row, s.ws_col]),
         "hostname": uname(rustix::system::uname().nodename()),
+        "machine": uname(rustix::system::uname().machine()),
+        "memory_policy": memory_policy(),
         "domainname": uname(rustix::system::uname().domainname()),
     });
     match writeln!(io::stdout(), "{report}") {
@@ -70,6 +72,13 @@ fn lines(path: &str) -> Option<Vec<String>> {
 
 fn link(path: &str) -> Option<String> {
     fs::read_link(path).ok().map(|target| target.to_string_lossy().into_owned())
+}
+
+/// The policy of the first mapping: `bind:0`, `prefer (many):0`.
+fn memory_policy() -> Option<String> {
+    let table = text("/proc/self/numa_maps")?;
+    let (_, rest) = table.lines().next()?.split_once(' ')?;
+    Some(rest.split_once(" file=").map_or(rest, |(policy, _)| policy).to_owned())
 }
 
 /// The fields of /proc/self/status, as they stand there.

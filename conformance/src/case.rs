@@ -80,6 +80,12 @@ pub enum Need {
     SysResource,
     /// A kernel that has time namespaces.
     TimeNamespace,
+    /// Real-time scheduling: CAP_SYS_NICE, and cgroups that have real-time bandwidth.
+    Realtime,
+    /// So many CPUs, numbered from 0.
+    Cpus(u32),
+    /// A kernel with memory policies.
+    Numa,
     /// A command of this name on the PATH.
     Command(&'static str),
 }

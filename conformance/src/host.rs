@@ -63,6 +63,12 @@ impl Host {
             Need::TimeNamespace => {
                 (Path::new("/proc/self/ns/time").exists(), "no time namespaces".to_owned())
             }
+            Need::Realtime => (realtime(), "no real-time scheduling".to_owned()),
+            Need::Cpus(count) => (cpus() >= count, format!("less than {count} CPUs")),
+            Need::Numa => (
+                Path::new("/proc/self/numa_maps").exists(),
+                "no memory policies in this kernel".to_owned(),
+            ),
             Need::Command(name) => (find_command(name).is_some(), format!("no {name} command")),
         };
         (!met).then_some(reason)
@@ -83,6 +89,17 @@ impl Host {
             .map(|entries| entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()).collect())
             .unwrap_or_default()
     }
+}
+
+/// Whether a process may become a real-time one here.
+fn realtime() -> bool {
+    let chrt = std::process::Command::new("chrt").args(["--fifo", "1", "true"]).output();
+    chrt.is_ok_and(|output| output.status.success())
+}
+
+/// The CPUs that the runner may run on.
+fn cpus() -> u32 {
+    std::thread::available_parallelism().map_or(1, |count| count.get() as u32)
 }
 
 /// The path of a command, as a shell would find it.

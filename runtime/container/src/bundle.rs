@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error};
 use crate::json_tree::Node;
+use crate::respell::respell;
 use crate::type_errors;
 
 /// A loaded bundle.
@@ -60,6 +61,12 @@ fn load_json<T: DeserializeOwned>(path: &Path) -> Result<(T, Vec<u8>), Error> {
     let text = fs::read(path).context(|| format!("read {}", path.display()))?;
     match serde_json::from_slice(&text) {
         Ok(value) => Ok((value, text)),
-        Err(error) => Err(type_errors::all::<T>(path, &text, error)),
+        Err(_) => {
+            let text = respell(text);
+            match serde_json::from_slice(&text) {
+                Ok(value) => Ok((value, text)),
+                Err(error) => Err(type_errors::all::<T>(path, &text, error)),
+            }
+        }
     }
 }

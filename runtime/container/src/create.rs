@@ -184,6 +184,10 @@ impl<'a> Creation<'a> {
             proceed(&channel)?;
         }
         self.converse(&channel, options.bundle)?;
+        if plan.priorities_by_parent {
+            // After the hooks, which are not to have them.
+            spawn::prioritise(self.state.pid, &plan.process)?;
+        }
         self.state.start_time = self.start_time()?;
         self.state.ready = true;
         self.entry.save(&self.state)?;
@@ -285,7 +289,8 @@ fn proceed(channel: &Channel) -> Result<(), Error> {
 fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Result<State, Error> {
     let spec = &options.bundle.spec;
     let hooks = spec.hooks().as_ref();
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
     Ok(State {
         id: options.id.to_owned(),
         oci_version: OCI_VERSION.to_owned(),
@@ -306,6 +311,8 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
         ready: false,
         own_keyring: !options.no_new_keyring,
         process: spec.process().as_ref().map(Defaults::from).unwrap_or_default(),
+        memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
+        personality: linux.and_then(|linux| linux.personality().clone()),
         namespaces: plan.namespaces.all(),
         owns_pids: plan.namespaces.new & flag::PID != 0,
         poststart: hooks.and_then(|hooks| hooks.poststart().clone()).unwrap_or_default(),

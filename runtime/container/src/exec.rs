@@ -41,7 +41,13 @@ impl Container {
         }
         let has_console = options.console_socket.is_some();
         let process = self.with_defaults(options.process);
-        let mut plan = plan::exec_process(&process, options.preserve_fds, has_console)?;
+        let mut plan = plan::exec_process(
+            &process,
+            self.state.memory_policy.as_ref(),
+            self.state.personality.as_ref(),
+            options.preserve_fds,
+            has_console,
+        )?;
         if let Some(saved) = self.entry.load_seccomp()? {
             plan.seccomp = Some(SeccompPlan::from(&seccomp::Filter::from_bytes(&saved)?));
         }
@@ -73,6 +79,19 @@ impl Container {
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(of_init.oom_score_adj);
         }
+        if process.scheduler().is_none() {
+            process.set_scheduler(of_init.scheduler.clone());
+        }
+        if process.io_priority().is_none() {
+            process.set_io_priority(of_init.io_priority);
+        }
+        if process.exec_cpu_affinity().is_none() {
+            process.set_exec_cpu_affinity(of_init.exec_cpu_affinity.clone());
+        }
+        let user = process.user_mut();
+        if user.umask().is_none() {
+            user.set_umask(of_init.umask);
+        }
         process
     }
 
@@ -89,6 +108,10 @@ impl Container {
         if self.state.namespaces & flag::PID != 0 {
             // For our children only: this process stays where it is.
             setns(init.as_fd(), flag::PID).context(|| "join the container's pid namespace")?;
+        }
+        if let Some(cpus) = &plan.scheduling.initial_cpus {
+            // The child has them from us, up to the point where it is in its cgroup.
+            init::scheduling::pin(cpus, "initial").map_err(Error::Exec)?;
         }
         let cgroup = self.state.cgroup.unified_dir()?;
         let mut args = CloneArgs { flags: 0, cgroup: cgroup.as_ref().map(AsFd::as_fd) };
@@ -124,10 +147,18 @@ impl Container {
             || self.state.namespaces & flag::USER != 0
     }
 
+    /// Scheduler and I/O priority are the parent's to set.
+    fn prioritises(&self) -> bool {
+        plan::priorities_by_parent(self.state.namespaces & flag::USER != 0)
+    }
+
     fn serve(&self, plan: &ProcessPlan, process: &Process, channel: &Channel) -> Result<(), Error> {
         spawn::set_oom_score(process.pid, plan.oom_score_adj)?;
         if self.state.namespaces & flag::USER != 0 {
             spawn::limit(process.pid, plan)?;
+        }
+        if self.prioritises() {
+            spawn::prioritise(process.pid, plan)?;
         }
         self.state.cgroup.join(Pid::from_raw(process.pid))?;
         if self.waits(plan) {
@@ -188,6 +219,10 @@ impl Container {
         init::close_others([channel.as_fd().as_raw_fd()].into_iter(), plan.preserve_fds)?;
         if !user {
             identity::limit(plan)?;
+        }
+        init::scheduling::apply(&plan.scheduling)?;
+        if !self.prioritises() {
+            init::scheduling::prioritise(&plan.scheduling)?;
         }
         identity::apply(plan)?;
         program::find(plan)

@@ -23,6 +23,7 @@ mod json_tree;
 mod plan;
 mod process;
 mod report;
+mod respell;
 mod spawn;
 mod start;
 mod store;
@@ -39,6 +40,7 @@ pub use create::{CreateOptions, OCI_VERSION, Prepared, Running, create, prepare,
 pub use error::{Error, InitFailure, Os, Violation};
 pub use exec::ExecOptions;
 pub use plan::mount_options::KNOWN as MOUNT_OPTIONS;
+pub use plan::scheduling::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};
 pub use process::Process;
 pub use store::Store;
 pub use time::rfc3339;

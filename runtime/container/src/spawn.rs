@@ -186,6 +186,12 @@ pub(crate) fn set_oom_score(pid: i32, score: Option<i32>) -> Result<(), Error> {
     write_proc(pid, "oom_score_adj", &score.to_string())
 }
 
+/// Scheduler and I/O priority of a process in a user namespace, whose root may not raise them.
+pub(crate) fn prioritise(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
+    let set = init::scheduling::set_priorities(pid, &plan.scheduling);
+    set.map_err(|(step, errno)| Error::system(step, errno))
+}
+
 /// The limits of a process in a user namespace, whose root may not raise one.
 pub(crate) fn limit(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
     for (resource, name, soft, hard) in &plan.rlimits {

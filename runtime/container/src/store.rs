@@ -19,7 +19,10 @@ use cgroup::Cgroup;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::Mode;
-use oci_spec::runtime::{Hook, LinuxCapabilities, PosixRlimit, Process};
+use oci_spec::runtime::{
+    ExecCPUAffinity, Hook, LinuxCapabilities, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality,
+    PosixRlimit, Process, Scheduler,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::container::Container;
@@ -60,6 +63,11 @@ pub(crate) struct State {
     pub own_keyring: bool,
     /// What an exec'ed process has unless told otherwise.
     pub process: Defaults,
+    /// Of every process of the container, as the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_policy: Option<LinuxMemoryPolicy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub personality: Option<LinuxPersonality>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -80,6 +88,14 @@ pub(crate) struct Defaults {
     pub selinux_label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub umask: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<Scheduler>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_priority: Option<LinuxIOPriority>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_cpu_affinity: Option<ExecCPUAffinity>,
 }
 
 impl From<&Process> for Defaults {
@@ -90,6 +106,10 @@ impl From<&Process> for Defaults {
             apparmor_profile: process.apparmor_profile().clone(),
             selinux_label: process.selinux_label().clone(),
             oom_score_adj: process.oom_score_adj(),
+            umask: process.user().umask(),
+            scheduler: process.scheduler().clone(),
+            io_priority: *process.io_priority(),
+            exec_cpu_affinity: process.exec_cpu_affinity().clone(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod file;
 pub mod identity;
 pub mod mount;
 pub mod process;
+pub mod scheduling;
 pub mod seccomp;
 pub mod tty;
 

@@ -15,6 +15,7 @@ mod procfs;
 pub(crate) mod program;
 mod root;
 mod rootfs;
+pub(crate) mod scheduling;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
@@ -161,6 +162,10 @@ fn prepare(
     close_others(keep, plan.process.preserve_fds)?;
     if !plan.namespaces.has(flag::USER) {
         identity::limit(&plan.process)?;
+    }
+    scheduling::apply(&plan.process.scheduling)?;
+    if !plan.priorities_by_parent {
+        scheduling::prioritise(&plan.process.scheduling)?;
     }
     identity::apply(&plan.process)?;
     let program = program::find(&plan.process)?;

@@ -4,10 +4,13 @@
 
 mod capability;
 mod device;
+mod label;
 mod mount;
 pub(crate) mod mount_options;
 mod namespace;
+mod number_list;
 mod process;
+pub(crate) mod scheduling;
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, RawFd};
@@ -15,12 +18,13 @@ use std::path::PathBuf;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
-use oci_spec::runtime::{Hook, Hooks, Linux, LinuxIdMapping, Spec};
+use oci_spec::runtime::{Hook, Hooks, Linux, LinuxIdMapping, LinuxMemoryPolicy, LinuxPersonality};
 
 pub(crate) use device::DevicePlan;
 pub(crate) use mount::{CgroupMount, MountPlan, Source, V1Mount, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
+pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
 
 use crate::bundle::Bundle;
 use crate::error::Error;
@@ -39,6 +43,8 @@ pub(crate) struct InitPlan {
     pub wait_at_once: bool,
     /// A cgroup namespace that can only be made once the parent has moved the child (v1).
     pub late_cgroup_namespace: bool,
+    /// Scheduler and I/O priority are the parent's to set: root in a user namespace may not.
+    pub priorities_by_parent: bool,
     pub loopback: bool,
     pub keyring: Option<CString>,
     pub rootfs: RootfsPlan,
@@ -140,7 +146,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filt
         report.add("linux", "missing: only Linux containers can be run");
         return report.finish(None);
     };
-    report.take(refuse_unbuilt(spec, linux));
+    report.take(refuse_unbuilt(linux));
     let namespaces = namespace::plan(linux, &mut report);
     let v1 = input.cgroup.mode() != cgroup::Mode::V2;
     let new_cgroup = namespaces.new & flag::CGROUP != 0;
@@ -151,12 +157,17 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filt
     let wait_at_once = namespaces.new & flag::USER != 0 || namespaces.needs_intermediate();
     let hostname = report.take(namespaces.named("hostname", spec.hostname(), flag::UTS));
     let domainname = report.take(namespaces.named("domainname", spec.domainname(), flag::UTS));
+    let memory_policy = linux.memory_policy().as_ref().map(scheduling::memory_policy);
+    let memory_policy = report.take(memory_policy.transpose());
+    let personality = linux.personality().as_ref().map(scheduling::personality);
+    let personality = report.take(personality.transpose());
     let sysctls = report.take(sysctls(linux, &namespaces));
     let rootfs = report.keep(rootfs(input, linux, &namespaces));
     let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
         wait_for_parent: wait_at_once || v1,
         wait_at_once,
         late_cgroup_namespace: v1 && new_cgroup,
+        priorities_by_parent: priorities_by_parent(namespaces.has(flag::USER)),
         loopback: namespaces.new & flag::NET != 0,
         keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),
         hostname,
@@ -168,6 +179,8 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filt
         rootfs,
         process: {
             process.seccomp = filter.as_ref().map(SeccompPlan::from);
+            process.scheduling.memory_policy = memory_policy;
+            process.scheduling.personality = personality;
             process
         },
         namespaces,
@@ -179,7 +192,15 @@ fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
     let Some(process) = input.bundle.spec.process() else {
         return Err(Error::invalid("process", "missing"));
     };
-    process::plan("process", process, input.preserve_fds, input.has_console)
+    let mut plan = process::plan("process", process, input.preserve_fds, input.has_console)?;
+    // That is for exec only: what holds for init is said by linux.resources.cpu.cpus.
+    (plan.scheduling.initial_cpus, plan.scheduling.final_cpus) = (None, None);
+    Ok(plan)
+}
+
+/// An unprivileged parent may not set them for another user; the process itself may lower them.
+pub(crate) fn priorities_by_parent(user_namespace: bool) -> bool {
+    user_namespace && nix::unistd::geteuid().is_root()
 }
 
 fn compile_seccomp(linux: &Linux) -> Result<Option<seccomp::Filter>, Error> {
@@ -194,10 +215,15 @@ fn compile_seccomp(linux: &Linux) -> Result<Option<seccomp::Filter>, Error> {
 /// The plan of a process that joins a running container.
 pub(crate) fn exec_process(
     process: &oci_spec::runtime::Process,
+    memory_policy: Option<&LinuxMemoryPolicy>,
+    personality: Option<&LinuxPersonality>,
     preserve_fds: u32,
     has_console: bool,
 ) -> Result<ProcessPlan, Error> {
-    process::plan("process", process, preserve_fds, has_console)
+    let mut plan = process::plan("process", process, preserve_fds, has_console)?;
+    plan.scheduling.memory_policy = memory_policy.map(scheduling::memory_policy).transpose()?;
+    plan.scheduling.personality = personality.map(scheduling::personality).transpose()?;
+    Ok(plan)
 }
 
 /// prestart and createRuntime hooks: both run at the same point, in this order.
@@ -254,17 +280,11 @@ fn check_version(version: &str) -> Result<(), Error> {
 }
 
 /// Sections whose part is not built yet: an error, so that nothing asked for is silently left out.
-fn refuse_unbuilt(spec: &Spec, linux: &Linux) -> Result<(), Error> {
-    let process = spec.process().as_ref();
+fn refuse_unbuilt(linux: &Linux) -> Result<(), Error> {
     let given = [
         ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.memoryPolicy", linux.memory_policy().is_some()),
-        ("linux.personality", linux.personality().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|map| !map.is_empty())),
         ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
-        ("process.scheduler", process.is_some_and(|p| p.scheduler().is_some())),
-        ("process.ioPriority", process.is_some_and(|p| p.io_priority().is_some())),
-        ("process.execCPUAffinity", process.is_some_and(|p| p.exec_cpu_affinity().is_some())),
     ];
     let mut report = Report::default();
     for (field, _) in given.iter().filter(|(_, given)| *given) {

@@ -5,7 +5,8 @@ use std::ffi::CString;
 
 use oci_spec::runtime::{LinuxCapabilities, PosixRlimitType, Process};
 
-use super::capability;
+use super::scheduling::{self, SchedulingPlan};
+use super::{capability, label};
 use crate::error::{Context, Error};
 use crate::report::{Report, each};
 
@@ -30,6 +31,7 @@ pub(crate) struct ProcessPlan {
     pub apparmor: Option<String>,
     pub selinux: Option<String>,
     pub oom_score_adj: Option<i32>,
+    pub scheduling: SchedulingPlan,
     /// Size in rows and columns, where one is wanted.
     pub terminal: Option<Option<sys::tty::Size>>,
     pub preserve_fds: u32,
@@ -111,6 +113,8 @@ pub(crate) fn plan(
             report.add(field(name), format!("{} is not an id", u32::MAX));
         }
     }
+    let scheduling = report.take(scheduling(at, process));
+    report.take(label::check(&field("selinuxLabel"), process.selinux_label()));
     let env = environment(process.env().as_deref().unwrap_or_default());
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let plan = ProcessPlan {
@@ -130,8 +134,31 @@ pub(crate) fn plan(
         apparmor: text(process.apparmor_profile()),
         selinux: text(process.selinux_label()),
         oom_score_adj: process.oom_score_adj(),
+        scheduling,
         terminal: terminal.then_some(size),
         preserve_fds,
+    };
+    report.finish(Some(plan))
+}
+
+/// The part that `process` has of it; the rest is the container's.
+fn scheduling(at: &str, process: &Process) -> Result<SchedulingPlan, Error> {
+    let field = |name: &str| format!("{at}.{name}");
+    let mut report = Report::default();
+    let scheduler = process.scheduler().as_ref();
+    let scheduler = scheduler.map(|given| scheduling::scheduler(&field("scheduler"), given));
+    let io_priority = process.io_priority().as_ref();
+    let io_priority = io_priority.map(|given| scheduling::io_priority(&field("ioPriority"), given));
+    let cpus = process.exec_cpu_affinity().as_ref();
+    let cpus = cpus.map(|given| scheduling::affinity(&field("execCPUAffinity"), given));
+    let (initial_cpus, final_cpus) = report.take(cpus.unwrap_or(Ok((None, None))));
+    let plan = SchedulingPlan {
+        scheduler: report.take(scheduler.transpose()),
+        io_priority: report.take(io_priority.transpose()),
+        initial_cpus,
+        final_cpus,
+        memory_policy: None,
+        personality: None,
     };
     report.finish(Some(plan))
 }

@@ -96,6 +96,7 @@ struct Linux {
     apparmor: Enabled,
     selinux: Enabled,
     intel_rdt: Enabled,
+    memory_policy: MemoryPolicy,
     mount_extensions: MountExtensions,
     net_devices: Enabled,
 }
@@ -119,6 +120,12 @@ struct Seccomp {
     archs: &'static [&'static str],
     known_flags: Vec<&'static str>,
     supported_flags: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct MemoryPolicy {
+    modes: &'static [&'static str],
+    flags: &'static [&'static str],
 }
 
 #[derive(Serialize)]
@@ -175,6 +182,10 @@ fn linux() -> Linux {
         // Processes are labelled, mounts are not yet.
         selinux: Enabled { enabled: false },
         intel_rdt: Enabled { enabled: false },
+        memory_policy: MemoryPolicy {
+            modes: container::MEMORY_POLICY_MODES,
+            flags: container::MEMORY_POLICY_FLAGS,
+        },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
         net_devices: Enabled { enabled: false },
     }
