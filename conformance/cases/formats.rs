@@ -392,7 +392,10 @@ fn features(env: &mut Env) -> Outcome {
         ("/mountOptions", &["bind", "rbind", "ro", "nosuid", "rslave", "tmpcopyup"]),
         ("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]),
         ("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]),
-        ("/linux/seccomp/actions", &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL"]),
+        (
+            "/linux/seccomp/actions",
+            &["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_NOTIFY"],
+        ),
         ("/linux/seccomp/operators", &["SCMP_CMP_EQ", "SCMP_CMP_MASKED_EQ"]),
         ("/linux/seccomp/archs", &["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"]),
     ] {

@@ -14,6 +14,7 @@ mod lifecycle;
 mod memory_policy;
 mod mounts;
 mod namespaces;
+mod notify;
 mod process;
 mod scheduling;
 mod seccomp;
@@ -42,6 +43,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         cgroups_v2::CASES,
         hooks::CASES,
         seccomp::CASES,
+        notify::CASES,
         security::CASES,
         hardening::CASES,
         update::CASES,

@@ -1,6 +1,7 @@
 //! Runs the cases against a runtime: parse, enter fresh namespaces, run, count. The cases see
 //! binaries only.
 
+mod agent;
 mod bundle;
 mod call;
 mod case;

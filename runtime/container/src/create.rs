@@ -1,7 +1,7 @@
 //! create and run: from a bundle to a process that waits for its start.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -84,7 +84,9 @@ impl Prepared {
     /// Lets the program run. When that fails, the container is removed.
     pub fn start(self) -> Result<Running, Error> {
         let Prepared { container, process, channel } = self;
-        match start::ask(&channel).and_then(|()| container.run_poststart()) {
+        match start::ask(&channel, &container.state, process.pidfd.as_fd())
+            .and_then(|()| container.run_poststart())
+        {
             Ok(()) => Ok(Running { container, process }),
             Err(error) => {
                 spawn::end(&process);
@@ -315,6 +317,7 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
         personality: linux.and_then(|linux| linux.personality().clone()),
         namespaces: plan.namespaces.all(),
         owns_pids: plan.namespaces.new & flag::PID != 0,
+        agent: plan.agent.clone(),
         poststart: hooks.and_then(|hooks| hooks.poststart().clone()).unwrap_or_default(),
         poststop: hooks.and_then(|hooks| hooks.poststop().clone()).unwrap_or_default(),
     })

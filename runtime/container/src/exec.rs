@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
 
+use crate::agent::{self, Loaded};
 use crate::container::{Container, Status};
 use crate::create::check_preserved;
 use crate::error::{Context, Error, InitFailure};
@@ -130,7 +131,7 @@ impl Container {
             Cloned::Child => {
                 let request = Request { init, plan, console, channel: &theirs, waits };
                 let failure = match self.enter(request) {
-                    Ok(program) => program.exec(plan),
+                    Ok(program) => program.exec(plan, &theirs),
                     Err(failure) => failure,
                 };
                 // Nobody else is there to be told.
@@ -165,12 +166,20 @@ impl Container {
             // EPIPE: its last words, or its end, tell more.
             let _ = channel.send(&Message::Proceed);
         }
-        match channel.receive().context(|| "wait for the process")? {
-            None => Ok(()),
-            Some(Message::Failed(failure)) => Err(Error::Exec(failure)),
-            Some(_) => {
-                let how = process.wait().map_or_else(|e| e.to_string(), describe);
-                Err(Error::InitEnded { step: "exec", how })
+        loop {
+            match channel.receive().context(|| "wait for the process")? {
+                None => return Ok(()),
+                Some(Message::Failed(failure)) => return Err(Error::Exec(failure)),
+                Some(Message::Listener(fd)) => {
+                    let Process { pid, pidfd } = process;
+                    let status = Status::Running;
+                    let loaded = Loaded { pid: *pid, pidfd: pidfd.as_fd(), fd, status };
+                    agent::hand_over(&self.state, channel, &loaded)?;
+                }
+                Some(_) => {
+                    let how = process.wait().map_or_else(|e| e.to_string(), describe);
+                    return Err(Error::InitEnded { step: "exec", how });
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use oci_spec::runtime::Hook;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Os};
 use crate::store::State;
@@ -19,6 +19,11 @@ const OUTPUT: usize = 4096;
 
 /// The state as the runtime-spec defines it, for a hook's stdin.
 pub(crate) fn state_json(state: &State, status: &str, pid: i32) -> Vec<u8> {
+    state_value(state, status, pid).to_string().into_bytes()
+}
+
+/// The state as the runtime-spec defines it.
+pub(crate) fn state_value(state: &State, status: &str, pid: i32) -> Value {
     let mut value = json!({
         "ociVersion": state.oci_version,
         "id": state.id,
@@ -29,7 +34,7 @@ pub(crate) fn state_json(state: &State, status: &str, pid: i32) -> Vec<u8> {
     if !state.annotations.is_empty() {
         value["annotations"] = json!(state.annotations);
     }
-    value.to_string().into_bytes()
+    value
 }
 
 /// Runs the hooks of one kind in order, in `cwd`; the first that fails ends it.

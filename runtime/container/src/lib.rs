@@ -8,6 +8,7 @@
 //!
 //! The parent turns the configuration into plain data (`plan`); the child only acts on it (`init`).
 
+mod agent;
 mod bundle;
 mod container;
 mod create;

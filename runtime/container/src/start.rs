@@ -1,14 +1,16 @@
 //! start: the other end of the wait of a created container's init.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
+use crate::agent::{self, Loaded};
 use crate::container::{Container, Status};
 use crate::error::{Context, Error};
 use crate::hooks;
+use crate::store::State;
 use crate::sync::{Channel, Message};
 
 impl Container {
@@ -22,11 +24,13 @@ impl Container {
             Status::Stopped => return Err(Error::StartStopped),
             _ => return Err(Error::StartRunning),
         }
+        let init = self.init()?.ok_or(Error::StartStopped)?;
         let channel = connect_to(&self.entry.socket())?;
         self.entry.remove_socket()?;
-        ask(&channel)?;
-        self.run_poststart().inspect_err(|_| {
-            // runtime-spec 1.3: a failed poststart hook stops the container.
+        let started = ask(&channel, &self.state, init.as_fd());
+        started.and_then(|()| self.run_poststart()).inspect_err(|_| {
+            // runtime-spec 1.3: a failed poststart hook stops the container. Without its agent, init
+            // would wait for ever.
             if let Err(error) = self.end() {
                 log::warn!("stop the container: {error}");
             }
@@ -44,16 +48,29 @@ impl Container {
 }
 
 /// Tells init to go on, and waits until its exec has closed the channel.
-pub(crate) fn ask(channel: &Channel) -> Result<(), Error> {
+pub(crate) fn ask(channel: &Channel, state: &State, init: BorrowedFd<'_>) -> Result<(), Error> {
     match channel.send(&Message::Start) {
         // What it said last is read below.
         Ok(()) | Err(Errno::EPIPE) => {}
         Err(errno) => return Err(Error::system("send to the container's init", errno)),
     }
-    match channel.receive().context(|| "wait for the container's init")? {
-        None => Ok(()),
-        Some(Message::Failed(failure)) => Err(Error::Init(failure)),
-        Some(_) => Err(Error::system("read from the container's init", Errno::EPROTO)),
+    loop {
+        match channel.receive().context(|| "wait for the container's init")? {
+            None => return Ok(()),
+            Some(Message::Failed(failure)) => return Err(Error::Init(failure)),
+            Some(Message::Listener(fd)) => {
+                // As runc has it, and the runtime-spec's example: not yet running.
+                let status = Status::Creating;
+                agent::hand_over(
+                    state,
+                    channel,
+                    &Loaded { pid: state.pid, pidfd: init, fd, status },
+                )?;
+            }
+            Some(_) => {
+                return Err(Error::system("read from the container's init", Errno::EPROTO));
+            }
+        }
     }
 }
 

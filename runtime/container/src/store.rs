@@ -25,6 +25,7 @@ use oci_spec::runtime::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::agent::Agent;
 use crate::container::Container;
 use crate::error::{Context, Error};
 
@@ -68,6 +69,9 @@ pub(crate) struct State {
     pub memory_policy: Option<LinuxMemoryPolicy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub personality: Option<LinuxPersonality>,
+    /// Of the seccomp profile, when that leaves system calls to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

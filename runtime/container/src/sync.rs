@@ -10,12 +10,14 @@
 //!   Proceed --------------------------------> createContainer hooks, pivot_root, identity
 //!   saves the state <------------------------ Ready
 //!   Proceed --------------------------------> create: waits on exec.sock; run: waits here
-//!   Start ----------------------------------> startContainer hooks, seccomp, exec
+//!   Start ----------------------------------> startContainer hooks, seccomp
+//!   hands the descriptor to the agent <------ Listener (only a filter with SCMP_ACT_NOTIFY)
+//!   Proceed --------------------------------> exec
 //!   end of file <---------------------------- (exec closes the socket)
 //! ```
 //!
 //! At any point the child may send Failed and end; the end of the parent ends the child. `start`
-//! holds the last two steps over a connection to exec.sock instead.
+//! holds the steps from Start on over a connection to exec.sock instead.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -40,6 +42,8 @@ pub(crate) enum Message {
     Ready,
     /// Parent: run the program.
     Start,
+    /// Child: its descriptor of this number is the listener of the filter it has just loaded.
+    Listener(i32),
     /// Child: this went wrong, I end.
     Failed(InitFailure),
 }
@@ -52,6 +56,7 @@ impl Message {
             Message::Pid(pid) => [b"c", &pid.to_ne_bytes()[..]].concat(),
             Message::Ready => b"r".to_vec(),
             Message::Start => b"s".to_vec(),
+            Message::Listener(fd) => [b"l", &fd.to_ne_bytes()[..]].concat(),
             Message::Failed(failure) => {
                 let errno = failure.errno.map_or(0, |errno| errno as i32);
                 let step = failure.step.as_bytes();
@@ -69,6 +74,7 @@ impl Message {
             b'c' => Message::Pid(number()?),
             b'r' => Message::Ready,
             b's' => Message::Start,
+            b'l' => Message::Listener(number()?),
             b'f' => Message::Failed(InitFailure {
                 errno: number().filter(|&errno| errno != 0).map(Errno::from_raw),
                 step: String::from_utf8_lossy(&rest[4..]).into_owned(),
@@ -101,6 +107,20 @@ impl Channel {
             match send(self.0.as_raw_fd(), &message.encode(), MsgFlags::MSG_NOSIGNAL) {
                 Err(Errno::EINTR) => {}
                 result => return result.map(drop),
+            }
+        }
+    }
+
+    /// Sends by write(2) and waits by read(2) until it may go on; false when the other side has gone.
+    /// With a listener that nobody has yet, every other call might wait for it for ever: no filter
+    /// hands over write, and by the read somebody has it.
+    pub fn ask_to_go_on(&self, message: &Message) -> Result<bool, Errno> {
+        nix::unistd::write(&self.0, &message.encode())?;
+        let mut packet = [0u8; 1];
+        loop {
+            match nix::unistd::read(&self.0, &mut packet) {
+                Err(Errno::EINTR) => {}
+                result => return Ok(result? == 1 && packet == *b"p"),
             }
         }
     }
@@ -139,6 +159,7 @@ mod tests {
             Message::Pid(4711),
             Message::Ready,
             Message::Start,
+            Message::Listener(7),
             Message::Failed(InitFailure { step: "mount /x".into(), errno: Some(Errno::EPERM) }),
             Message::Failed(InitFailure { step: "exec".into(), errno: None }),
         ] {

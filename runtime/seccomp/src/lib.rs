@@ -32,7 +32,7 @@ mod tables;
 pub use architecture::Architecture;
 pub use error::Error;
 pub use filter::{Filter, Instruction};
-pub use known::{known_actions, known_archs, known_flags, known_operators};
+pub use known::{flag_bits, known_actions, known_archs, known_flags, known_operators};
 
 use oci_spec::runtime::LinuxSeccomp;
 

@@ -14,10 +14,10 @@ pub(crate) const ENOSYS: u32 = 0x0005_0000 | 38;
 /// What a rule that names no return code returns.
 const EPERM: u32 = 1;
 
-const FLAG_LOG: u32 = 1 << 1;
-const FLAG_SPEC_ALLOW: u32 = 1 << 2;
-const FLAG_NEW_LISTENER: u32 = 1 << 3;
-const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
+pub(crate) const FLAG_LOG: u32 = 1 << 1;
+pub(crate) const FLAG_SPEC_ALLOW: u32 = 1 << 2;
+pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
+pub(crate) const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 /// A checked profile. Actions are the values a program returns (SECCOMP_RET_*, with data).
 pub(crate) struct Profile {

@@ -109,6 +109,15 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     .map(drop)
 }
 
+/// pidfd_getfd(2), Linux 5.6: a copy of descriptor `fd` of that process. Takes the right to ptrace it.
+pub fn pidfd_getfd(pidfd: BorrowedFd<'_>, fd: i32) -> Result<OwnedFd> {
+    // SAFETY: plain integers; the descriptor is new and ours.
+    unsafe {
+        let copy = check(libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), fd, 0))?;
+        Ok(OwnedFd::from_raw_fd(copy as i32))
+    }
+}
+
 /// execveat(2) with `AT_EMPTY_PATH`: runs the file behind `fd`. Returns only on failure.
 pub fn fexecve(fd: BorrowedFd<'_>, args: &[&CStr], env: &[&CStr]) -> Errno {
     let args = pointers(args);

@@ -13,6 +13,17 @@ struct Program {
     filter: *const u8,
 }
 
+/// Whether the kernel knows a `SECCOMP_FILTER_FLAG_*`: it looks at the flags before it reads the
+/// program, of which there is none here.
+pub fn knows_flag(flag: u32) -> bool {
+    let none = std::ptr::null::<Program>();
+    // SAFETY: the null address is not followed: the kernel copies from it, and answers EFAULT.
+    let result = check(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flag, none)
+    });
+    result == Err(crate::Errno::EFAULT)
+}
+
 /// seccomp(2) `SECCOMP_SET_MODE_FILTER`: `filter` is a sequence of 8-byte `sock_filter`s.
 /// Answers with the listener when `flags` has [`NEW_LISTENER`].
 pub fn load(filter: &[u8], flags: u32) -> Result<Option<OwnedFd>> {

@@ -10,7 +10,7 @@ use super::{Result, Step, failure};
 use crate::plan::{CapabilityPlan, ProcessPlan};
 
 /// `CAP_SYS_ADMIN`, which loading a filter takes without no_new_privs.
-const SYS_ADMIN: u64 = 1 << 21;
+pub(super) const SYS_ADMIN: u64 = 1 << 21;
 
 /// Becomes root of a new user namespace, whose id maps the parent has written.
 pub(crate) fn become_root() -> Result<()> {
@@ -155,29 +155,11 @@ fn raise(plan: &ProcessPlan) -> Result<()> {
     Ok(())
 }
 
-fn final_sets(plan: &CapabilityPlan) -> CapabilitySets {
+/// What the program has.
+pub(super) fn final_sets(plan: &CapabilityPlan) -> CapabilitySets {
     CapabilitySets {
         effective: plan.effective,
         permitted: plan.permitted,
         inheritable: plan.inheritable,
     }
-}
-
-/// Loads the filter, as late as possible: it holds for every call after it.
-pub(crate) fn load_seccomp(plan: &ProcessPlan) -> Result<()> {
-    let Some(filter) = &plan.seccomp else { return Ok(()) };
-    let step = || "load the seccomp filter";
-    let privileged = !plan.no_new_privileges;
-    if privileged {
-        let mut sets = final_sets(&plan.capabilities);
-        sets.permitted |= SYS_ADMIN;
-        sets.effective |= SYS_ADMIN;
-        identity::capset(sets).step(step)?;
-    }
-    sys::seccomp::load(&filter.instructions, filter.flags).step(step)?;
-    if privileged && plan.capabilities.effective & SYS_ADMIN == 0 {
-        identity::capset(final_sets(&plan.capabilities))
-            .step(|| "drop capabilities after seccomp")?;
-    }
-    Ok(())
 }

@@ -6,6 +6,7 @@
 pub(crate) mod console;
 mod copy_up;
 mod device;
+mod filter;
 pub(crate) mod identity;
 mod legacy;
 mod mask;
@@ -68,7 +69,7 @@ pub(crate) fn run(plan: &InitPlan, inherited: Inherited<'_>) -> ! {
         Ok(program) => match wait_for_start(channel, inherited.listener) {
             Some(starter) => {
                 channel = starter;
-                program_failure(plan, &program, inherited.state)
+                program_failure(plan, &program, inherited.state, &channel)
             }
             None => sys::process::exit_now(1),
         },
@@ -240,9 +241,14 @@ fn wait_for_start(channel: Channel, listener: Option<OwnedFd>) -> Option<Channel
 }
 
 /// Starts the program; what comes back is why that failed.
-fn program_failure(plan: &InitPlan, program: &program::Program, state: &State) -> InitFailure {
+fn program_failure(
+    plan: &InitPlan,
+    program: &program::Program,
+    state: &State,
+    channel: &Channel,
+) -> InitFailure {
     match run_hooks("startContainer", &plan.start_container, "created", state) {
-        Ok(()) => program.exec(&plan.process),
+        Ok(()) => program.exec(&plan.process, channel),
         Err(failure) => failure,
     }
 }

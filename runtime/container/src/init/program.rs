@@ -8,9 +8,10 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, stat};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::{Result, Step, failure, identity};
+use super::{Result, Step, failure, filter};
 use crate::error::{InitFailure, Os};
 use crate::plan::ProcessPlan;
+use crate::sync::Channel;
 
 /// Most of a passwd file that is read.
 const PASSWD_LIMIT: u64 = 1 << 20;
@@ -99,8 +100,8 @@ fn read_passwd() -> Option<Vec<u8>> {
 
 impl Program {
     /// Becomes the program. What comes back is why it could not.
-    pub fn exec(&self, plan: &ProcessPlan) -> InitFailure {
-        match self.try_exec(plan) {
+    pub fn exec(&self, plan: &ProcessPlan, channel: &Channel) -> InitFailure {
+        match self.try_exec(plan, channel) {
             Ok(errno) => {
                 let name = String::from_utf8_lossy(self.path.as_bytes());
                 failure(format!("exec {name}: {}", Os(errno)))
@@ -109,7 +110,7 @@ impl Program {
         }
     }
 
-    fn try_exec(&self, plan: &ProcessPlan) -> Result<Errno> {
+    fn try_exec(&self, plan: &ProcessPlan, channel: &Channel) -> Result<Errno> {
         sys::process::reset_signals().step(|| "reset signals")?;
         for fd in 3..3 + plan.preserve_fds as i32 {
             sys::file::keep_on_exec(fd).step(|| format!("pass on descriptor {fd}"))?;
@@ -118,7 +119,7 @@ impl Program {
         let env =
             plan.env.iter().filter(|v| self.home.is_none() || !v.to_bytes().starts_with(b"HOME="));
         let env: Vec<&CStr> = env.chain(&self.home).map(CString::as_c_str).collect();
-        identity::load_seccomp(plan)?;
+        filter::load(plan, channel)?;
         Ok(sys::process::execve(&self.path, &args, &env))
     }
 }

@@ -11,6 +11,7 @@ mod namespace;
 mod number_list;
 mod process;
 pub(crate) mod scheduling;
+mod seccomp;
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, RawFd};
@@ -26,6 +27,7 @@ pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
 
+use crate::agent::Agent;
 use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::host_tree::HostTree;
@@ -57,6 +59,8 @@ pub(crate) struct InitPlan {
     pub create_container: Vec<Hook>,
     pub start_container: Vec<Hook>,
     pub process: ProcessPlan,
+    /// Who answers for the system calls that the seccomp profile does not decide.
+    pub agent: Option<Agent>,
 }
 
 /// The container's file system.
@@ -135,7 +139,7 @@ pub(crate) struct Input<'a> {
 
 /// Checks the whole configuration and opens what the child will need of the host. The error is all
 /// that is wrong.
-pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filter>), Error> {
+pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Filter>), Error> {
     let spec = &input.bundle.spec;
     let mut report = Report::default();
     report.take(check_version(spec.version()));
@@ -150,7 +154,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filt
     let namespaces = namespace::plan(linux, &mut report);
     let v1 = input.cgroup.mode() != cgroup::Mode::V2;
     let new_cgroup = namespaces.new & flag::CGROUP != 0;
-    let filter = report.take(compile_seccomp(linux));
+    let (filter, agent) = report.take(seccomp::plan(linux, &input.bundle.path));
     if let Some(resources) = linux.resources() {
         report.take(input.cgroup.check(resources));
     }
@@ -183,6 +187,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<seccomp::Filt
             process.scheduling.personality = personality;
             process
         },
+        agent,
         namespaces,
     });
     report.finish(plan).map(|plan| (plan, filter))
@@ -201,15 +206,6 @@ fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
 /// An unprivileged parent may not set them for another user; the process itself may lower them.
 pub(crate) fn priorities_by_parent(user_namespace: bool) -> bool {
     user_namespace && nix::unistd::geteuid().is_root()
-}
-
-fn compile_seccomp(linux: &Linux) -> Result<Option<seccomp::Filter>, Error> {
-    let Some(profile) = linux.seccomp() else { return Ok(None) };
-    let filter = seccomp::compile(profile)?;
-    if filter.notify {
-        return Err(Error::invalid("linux.seccomp", "SCMP_ACT_NOTIFY: not supported yet"));
-    }
-    Ok(Some(filter))
 }
 
 /// The plan of a process that joins a running container.

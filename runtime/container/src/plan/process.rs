@@ -43,6 +43,9 @@ pub(crate) struct SeccompPlan {
     /// `sock_filter`s, 8 bytes each.
     pub instructions: Vec<u8>,
     pub flags: u32,
+    /// The runtime may take a descriptor from this process, without being its parent or root, only
+    /// when the process is dumpable.
+    pub dumpable: bool,
 }
 
 impl From<&seccomp::Filter> for SeccompPlan {
@@ -53,7 +56,8 @@ impl From<&seccomp::Filter> for SeccompPlan {
             instructions.extend_from_slice(&[one.jt, one.jf]);
             instructions.extend_from_slice(&one.k.to_ne_bytes());
         }
-        SeccompPlan { instructions, flags: filter.flags }
+        let dumpable = filter.notify && !nix::unistd::geteuid().is_root();
+        SeccompPlan { instructions, flags: filter.flags, dumpable }
     }
 }
 

@@ -115,10 +115,10 @@ struct Cgroup {
 #[serde(rename_all = "camelCase")]
 struct Seccomp {
     enabled: bool,
-    actions: Vec<&'static str>,
+    actions: &'static [&'static str],
     operators: &'static [&'static str],
     archs: &'static [&'static str],
-    known_flags: Vec<&'static str>,
+    known_flags: &'static [&'static str],
     supported_flags: Vec<&'static str>,
 }
 
@@ -164,19 +164,17 @@ fn features() -> Features {
 }
 
 fn linux() -> Linux {
-    let flags = without_listener(seccomp::known_flags());
     Linux {
         namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
         capabilities: CAPABILITIES,
         cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
         seccomp: Seccomp {
             enabled: true,
-            actions: without_listener(seccomp::known_actions()),
+            actions: seccomp::known_actions(),
             operators: seccomp::known_operators(),
             archs: seccomp::known_archs(),
-            known_flags: flags.clone(),
-            // The oldest kernel we run on has them all.
-            supported_flags: flags,
+            known_flags: seccomp::known_flags(),
+            supported_flags: supported_flags(),
         },
         apparmor: Enabled { enabled: true },
         // Processes are labelled, mounts are not yet.
@@ -191,10 +189,10 @@ fn linux() -> Linux {
     }
 }
 
-/// Words of seccomp profiles but those for a listener, which the container crate refuses as yet.
-fn without_listener(words: &[&'static str]) -> Vec<&'static str> {
-    const FOR_LISTENERS: [&str; 2] = ["SCMP_ACT_NOTIFY", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"];
-    words.iter().copied().filter(|word| !FOR_LISTENERS.contains(word)).collect()
+/// Those of the flags that this kernel has: the newest, WAIT_KILLABLE_RECV, is of Linux 5.19.
+fn supported_flags() -> Vec<&'static str> {
+    let known = seccomp::known_flags().iter().copied();
+    known.filter(|name| seccomp::flag_bits(name).is_some_and(sys::seccomp::knows_flag)).collect()
 }
 
 #[cfg(test)]
@@ -211,10 +209,9 @@ mod tests {
     }
 
     #[test]
-    fn a_seccomp_listener_is_not_promised() {
+    fn the_kernel_is_asked_for_its_seccomp_flags() {
         let seccomp = features().linux.seccomp;
-        assert!(seccomp.actions.contains(&"SCMP_ACT_ERRNO"));
-        assert!(!seccomp.actions.contains(&"SCMP_ACT_NOTIFY"));
-        assert_eq!(seccomp.supported_flags.len(), 3);
+        assert!(seccomp.supported_flags.contains(&"SECCOMP_FILTER_FLAG_TSYNC"));
+        assert!(!sys::seccomp::knows_flag(1 << 31));
     }
 }
