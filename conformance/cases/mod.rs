@@ -7,6 +7,7 @@ mod devices;
 mod errors;
 mod events;
 mod exec;
+mod exec_cgroup;
 mod formats;
 mod hardening;
 mod hooks;
@@ -15,6 +16,7 @@ mod memory_policy;
 mod mounts;
 mod namespaces;
 mod notify;
+mod pidfd;
 mod process;
 mod scheduling;
 mod seccomp;
@@ -39,6 +41,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         memory_policy::CASES,
         terminal::CASES,
         exec::CASES,
+        exec_cgroup::CASES,
+        pidfd::CASES,
         cgroups_v1::CASES,
         cgroups_v2::CASES,
         hooks::CASES,

@@ -13,6 +13,14 @@ pub enum Error {
         /// Where one was looked for.
         path: PathBuf,
     },
+    /// What is to name a cgroup below the container's does not.
+    #[error("cgroup {text:?} {reason}")]
+    SubCgroup {
+        /// As it was given.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A line of one of the kernel's files is not of the form it has.
     #[error("{}: can't read the line {line:?}", path.display())]
     Line {

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod below;
 mod create;
 mod devices;
 mod dir;

@@ -42,6 +42,8 @@ pub struct CreateOptions<'a> {
     pub pid_file: Option<&'a Path>,
     /// A connected Unix socket that takes the terminal's master.
     pub console_socket: Option<OwnedFd>,
+    /// A connected Unix socket that takes a pidfd of init, in a message that says "standard".
+    pub pidfd_socket: Option<OwnedFd>,
     /// Move the root file system instead of pivot_root(2): for hosts that run from an initramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
@@ -193,6 +195,9 @@ impl<'a> Creation<'a> {
         self.state.start_time = self.start_time()?;
         self.state.ready = true;
         self.entry.save(&self.state)?;
+        if let (Some(socket), Some(process)) = (&options.pidfd_socket, &self.process) {
+            process.send_pidfd(socket, "standard")?;
+        }
         if let Some(path) = options.pid_file {
             self.pid_file = Some(path);
             write_pid_file(path, self.state.pid)?;

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use cgroup::Cgroup;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
@@ -27,6 +28,11 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Start it in a paused container too; it runs once that is resumed.
     pub ignore_paused: bool,
+    /// Cgroups below the container's to put it into, see [`cgroup::Cgroup::below`]; none for the
+    /// container's own.
+    pub cgroups: Vec<String>,
+    /// A connected Unix socket that takes a pidfd of the process, in a message that says "setns".
+    pub pidfd_socket: Option<OwnedFd>,
 }
 
 impl Container {
@@ -52,10 +58,18 @@ impl Container {
         if let Some(saved) = self.entry.load_seccomp()? {
             plan.seccomp = Some(SeccompPlan::from(&seccomp::Filter::from_bytes(&saved)?));
         }
+        let sub = match options.cgroups.as_slice() {
+            [] => None,
+            texts => Some(self.state.cgroup.below(texts)?),
+        };
         let init = self.init()?.ok_or(Error::ExecStopped)?;
         let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
-        let process = self.join(&init, &plan, options.console_socket, theirs)?;
-        let started = self.serve(&plan, &process, &ours);
+        let process = self.join(&init, &plan, sub.as_ref(), options.console_socket, theirs)?;
+        let place = sub.as_ref().unwrap_or(&self.state.cgroup);
+        let started = self.serve(&plan, place, &process, &ours).and_then(|()| {
+            let socket = options.pidfd_socket.as_ref();
+            socket.map_or(Ok(()), |socket| process.send_pidfd(socket, "setns"))
+        });
         if started.is_err() {
             spawn::end(&process);
         }
@@ -101,6 +115,7 @@ impl Container {
         &self,
         init: &OwnedFd,
         plan: &ProcessPlan,
+        sub: Option<&Cgroup>,
         console: Option<OwnedFd>,
         theirs: Channel,
     ) -> Result<Process, Error> {
@@ -114,12 +129,12 @@ impl Container {
             // The child has them from us, up to the point where it is in its cgroup.
             init::scheduling::pin(cpus, "initial").map_err(Error::Exec)?;
         }
-        let cgroup = self.state.cgroup.unified_dir()?;
+        let cgroup = sub.unwrap_or(&self.state.cgroup).unified_dir()?;
         let mut args = CloneArgs { flags: 0, cgroup: cgroup.as_ref().map(AsFd::as_fd) };
         let waits = self.waits(plan);
         let cloned = match clone3(&args) {
             // The container has made cgroups of its own: the process goes where its init is.
-            Err(Errno::EBUSY) => {
+            Err(Errno::EBUSY) if sub.is_none() => {
                 let beside = self.state.cgroup.unified_dir_beside(Pid::from_raw(self.state.pid))?;
                 args.cgroup = beside.as_ref().map(AsFd::as_fd);
                 clone3(&args)
@@ -153,7 +168,13 @@ impl Container {
         plan::priorities_by_parent(self.state.namespaces & flag::USER != 0)
     }
 
-    fn serve(&self, plan: &ProcessPlan, process: &Process, channel: &Channel) -> Result<(), Error> {
+    fn serve(
+        &self,
+        plan: &ProcessPlan,
+        cgroup: &Cgroup,
+        process: &Process,
+        channel: &Channel,
+    ) -> Result<(), Error> {
         spawn::set_oom_score(process.pid, plan.oom_score_adj)?;
         if self.state.namespaces & flag::USER != 0 {
             spawn::limit(process.pid, plan)?;
@@ -161,7 +182,7 @@ impl Container {
         if self.prioritises() {
             spawn::prioritise(process.pid, plan)?;
         }
-        self.state.cgroup.join(Pid::from_raw(process.pid))?;
+        cgroup.join(Pid::from_raw(process.pid))?;
         if self.waits(plan) {
             // EPIPE: its last words, or its end, tell more.
             let _ = channel.send(&Message::Proceed);

@@ -25,6 +25,7 @@ mod plan;
 mod process;
 mod report;
 mod respell;
+mod socket;
 mod spawn;
 mod start;
 mod store;

@@ -7,6 +7,9 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use sys::process::Exit;
 
+use crate::error::{Context, Error};
+use crate::socket::send_fd;
+
 /// A process we started.
 #[derive(Debug)]
 pub struct Process {
@@ -17,6 +20,13 @@ pub struct Process {
 }
 
 impl Process {
+    /// Hands a reference to the process to whoever listens at `socket`, in a message that says which
+    /// kind of process it is.
+    pub(crate) fn send_pidfd(&self, socket: &OwnedFd, kind: &str) -> Result<(), Error> {
+        send_fd(socket.as_fd(), kind.as_bytes(), self.pidfd.as_fd())
+            .context(|| "send the pidfd to its socket")
+    }
+
     /// Waits for the end and reaps it.
     pub(crate) fn wait(&self) -> Result<Exit, Errno> {
         sys::process::wait(self.pidfd.as_fd())

@@ -136,10 +136,6 @@ fn what_is_not_built_yet_says_so() {
         let error = scratch.run(arguments).error();
         assert_eq!(error, format!("{what} is not supported yet"));
     }
-    for flags in [&["create", "--pidfd-socket=s"][..], &["run", "-pidfd-socket", "s"]] {
-        let error = scratch.run(&[flags, &["x"]].concat()).error();
-        assert!(error.ends_with(" failed: flag --pidfd-socket is not supported yet"), "{error}");
-    }
     for command in ["create", "run"] {
         let error = scratch.run(&["--systemd-cgroup", command, "x"]).error();
         assert!(error.ends_with(" failed: flag --systemd-cgroup is not supported yet"), "{error}");

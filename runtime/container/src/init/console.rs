@@ -1,10 +1,8 @@
 //! The container's terminal: a pseudo-terminal of its own devpts, whose master goes to the runtime.
 
-use std::io::IoSlice;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::OFlag;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use nix::sys::statfs::fstatfs;
 use nix::unistd::Uid;
 use sys::mount::{clone_tree, move_mount};
@@ -13,6 +11,7 @@ use sys::tty;
 use super::root::Root;
 use super::{Result, Step, failure};
 use crate::plan::ProcessPlan;
+use crate::socket::send_fd;
 
 /// DEVPTS_SUPER_MAGIC of <linux/magic.h>.
 const DEVPTS: i64 = 0x1cd1;
@@ -44,10 +43,7 @@ pub(crate) fn allocate(
     }
     let number = tty::number(master.as_fd()).step(|| "number of the terminal")?;
     let name = format!("/dev/pts/{number}");
-    let fds = [master.as_raw_fd()];
-    let rights = [ControlMessage::ScmRights(&fds)];
-    let text = [IoSlice::new(name.as_bytes())];
-    sendmsg::<()>(console.as_raw_fd(), &text, &rights, MsgFlags::MSG_NOSIGNAL, None)
+    send_fd(console.as_fd(), name.as_bytes(), master.as_fd())
         .step(|| "send the terminal to the console socket")?;
     Ok(slave)
 }

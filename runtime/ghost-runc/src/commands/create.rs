@@ -26,7 +26,7 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 
 fn create(context: &Context, arguments: &ArgMatches) -> Result<(), Error> {
     guard::protect_own_binary()?;
-    let launch = Launch::load(context, arguments)?;
+    let mut launch = Launch::load(context, arguments)?;
     let console_socket = launch.connect_console(true)?;
     let id = cli::id(arguments)?;
     let container = container::create(&context.store(), launch.options(id, console_socket))?;

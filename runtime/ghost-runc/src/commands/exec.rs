@@ -29,10 +29,10 @@ fn flags() -> Vec<Arg> {
     let mut flags = process::flags();
     flags.extend([
         flag::file("console-socket", "unix socket that receives the terminal's master"),
-        flag::file("pidfd-socket", "unix socket that receives a pidfd (not supported yet)"),
+        flag::file("pidfd-socket", "unix socket that receives a pidfd of the process"),
         flag::file("pid-file", "file to write the process ID to"),
         flag::switch("detach", "leave the process running").short('d'),
-        flag::file("cgroup", "run in a cgroup below the container's (not supported yet)"),
+        flag::list("cgroup", "run in a cgroup below the container's: [controller,...:]path"),
         flag::switch("ignore-paused", "allow it in a paused container"),
         launch::preserve_fds(),
     ]);
@@ -46,7 +46,6 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 fn exec(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     guard::protect_own_binary()?;
     context.refuse_systemd_cgroup()?;
-    launch::refuse(arguments, &["pidfd-socket", "cgroup"])?;
     let container = context.store().load(cli::id(arguments)?)?;
     let mut process = process::of(&container, arguments)?;
     let listen = launch::listen_fds();
@@ -62,6 +61,8 @@ fn exec(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
         console_socket,
         preserve_fds: launch::preserved(arguments, listen)?,
         ignore_paused: arguments.get_flag("ignore-paused"),
+        cgroups: flag::texts(arguments, "cgroup").map(str::to_owned).collect(),
+        pidfd_socket: launch::connect_pidfd(arguments)?,
     };
     let pid_file = launch::path(arguments, "pid-file")?;
     match detach {

@@ -16,7 +16,7 @@ pub fn flags() -> Vec<Arg> {
     vec![
         flag::file("bundle", "directory of the bundle [default: the current directory]").short('b'),
         flag::file("console-socket", "unix socket that receives the terminal's master"),
-        flag::file("pidfd-socket", "unix socket that receives a pidfd (not supported yet)"),
+        flag::file("pidfd-socket", "unix socket that receives a pidfd of init"),
         flag::file("pid-file", "file to write the process ID to"),
         flag::switch("no-pivot", "change to the rootfs without pivot_root, for ramdisks"),
         flag::switch("no-new-keyring", "keep the caller's session keyring"),
@@ -35,6 +35,7 @@ pub struct Launch {
     pub bundle: Bundle,
     pid_file: Option<PathBuf>,
     console_socket: Option<PathBuf>,
+    pidfd_socket: Option<OwnedFd>,
     no_pivot: bool,
     no_new_keyring: bool,
     preserve_fds: u32,
@@ -44,7 +45,6 @@ impl Launch {
     /// Reads the flags and the bundle they name.
     pub fn load(context: &Context, arguments: &ArgMatches) -> Result<Launch, Error> {
         context.refuse_systemd_cgroup()?;
-        refuse(arguments, &["pidfd-socket"])?;
         let dir = flag::path(arguments, "bundle").filter(|dir| !dir.as_os_str().is_empty());
         let mut bundle = Bundle::load(dir.as_deref().unwrap_or(Path::new(".")))?;
         let listen = listen_fds();
@@ -57,6 +57,7 @@ impl Launch {
             bundle,
             pid_file: path(arguments, "pid-file")?,
             console_socket: path(arguments, "console-socket")?,
+            pidfd_socket: connect_pidfd(arguments)?,
             no_pivot: arguments.get_flag("no-pivot"),
             no_new_keyring: arguments.get_flag("no-new-keyring"),
             preserve_fds: preserved(arguments, listen)?,
@@ -75,7 +76,7 @@ impl Launch {
 
     /// What the container crate needs.
     pub fn options<'a>(
-        &'a self,
+        &'a mut self,
         id: &'a str,
         console_socket: Option<OwnedFd>,
     ) -> CreateOptions<'a> {
@@ -84,18 +85,11 @@ impl Launch {
             bundle: &self.bundle,
             pid_file: self.pid_file.as_deref(),
             console_socket,
+            pidfd_socket: self.pidfd_socket.take(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
         }
-    }
-}
-
-/// Says of flags that are not there yet that they are not, when they were given.
-pub fn refuse(arguments: &ArgMatches, flags: &[&str]) -> Result<(), Error> {
-    match flags.iter().find(|flag| arguments.contains_id(flag)) {
-        Some(flag) => Err(Error::NotBuilt { what: format!("flag --{flag}") }),
-        None => Ok(()),
     }
 }
 
@@ -122,6 +116,14 @@ pub fn connect_console(
             Ok(Some(stream.into()))
         }
     }
+}
+
+/// Connects to the socket that `--pidfd-socket` names.
+pub fn connect_pidfd(arguments: &ArgMatches) -> Result<Option<OwnedFd>, Error> {
+    let Some(path) = path(arguments, "pidfd-socket")? else { return Ok(None) };
+    let stream = UnixStream::connect(&path)
+        .map_err(|source| Error::file("connect to pidfd socket", &path, source))?;
+    Ok(Some(stream.into()))
 }
 
 /// How many descriptors from 3 on the caller passed by systemd's protocol.

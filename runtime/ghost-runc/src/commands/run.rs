@@ -38,7 +38,7 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 
 fn detached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     guard::protect_own_binary()?;
-    let launch = Launch::load(context, arguments)?;
+    let mut launch = Launch::load(context, arguments)?;
     let console_socket = launch.connect_console(true)?;
     let id = cli::id(arguments)?;
     container::prepare(&context.store(), launch.options(id, console_socket))?.start()?;
@@ -47,7 +47,7 @@ fn detached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 
 fn attached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     guard::protect_own_binary()?;
-    let launch = Launch::load(context, arguments)?;
+    let mut launch = Launch::load(context, arguments)?;
     launch.connect_console(false)?;
     let id = cli::id(arguments)?;
     let mut foreground = Foreground::new(foreground::Options {
