@@ -65,7 +65,8 @@ pub const CASES: &[Case] = &[
 ];
 
 /// `create` and `run` both fail with exit code 1 and one line that has all `words`, and leave nothing.
-fn refuses(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
+/// Neither `create` nor `run` takes the bundle: both say these words, and leave nothing behind.
+pub fn refuses(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
     bundle.save()?;
     refuses_saved(env, bundle, words)
 }

@@ -11,8 +11,10 @@ mod exec_cgroup;
 mod formats;
 mod hardening;
 mod hooks;
+mod idmapped_mounts;
 mod lifecycle;
 mod memory_policy;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod notify;
@@ -34,6 +36,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         formats::CASES,
         errors::CASES,
         mounts::CASES,
+        mount_options::CASES,
+        idmapped_mounts::CASES,
         devices::CASES,
         namespaces::CASES,
         process::CASES,

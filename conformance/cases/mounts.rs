@@ -51,7 +51,7 @@ fn list<'a>(report: &'a Value, key: &str) -> Result<&'a Vec<Value>, Failure> {
 }
 
 /// The mount that one sees at `target`: the last of the table.
-fn mount_at<'a>(report: &'a Value, target: &str) -> Result<&'a Value, Failure> {
+pub fn mount_at<'a>(report: &'a Value, target: &str) -> Result<&'a Value, Failure> {
     list(report, "mounts")?
         .iter()
         .rev()
@@ -59,11 +59,13 @@ fn mount_at<'a>(report: &'a Value, target: &str) -> Result<&'a Value, Failure> {
         .ok_or_else(|| Failure(format!("nothing is mounted at {target}")))
 }
 
-fn has(words: &Value, word: &str) -> bool {
+/// Is the word in the list?
+pub fn has(words: &Value, word: &str) -> bool {
     words.as_array().is_some_and(|list| list.iter().any(|w| w == word))
 }
 
-fn check_mount(
+/// Check a mount's type, its options (`!` for those it must not have) and its file system's.
+pub fn check_mount(
     report: &Value,
     target: &str,
     kind: &str,
@@ -275,7 +277,7 @@ fn bind_flags(env: &mut Env) -> Outcome {
 }
 
 /// A directory with another file system below it, mounted in the runner's namespace.
-fn nested_source(env: &Env) -> Result<std::path::PathBuf, Failure> {
+pub fn nested_source(env: &Env) -> Result<std::path::PathBuf, Failure> {
     let source = env.dir.join("nested");
     fs::create_dir_all(source.join("sub"))?;
     let target = source.join("sub").to_string_lossy().into_owned();
@@ -284,7 +286,8 @@ fn nested_source(env: &Env) -> Result<std::path::PathBuf, Failure> {
     Ok(source)
 }
 
-fn drop_nested(env: &Env) -> Outcome {
+/// Undo [`nested_source`].
+pub fn drop_nested(env: &Env) -> Outcome {
     let target = env.dir.join("nested/sub").to_string_lossy().into_owned();
     env.command(&["umount", &target]).ok()?;
     Ok(())

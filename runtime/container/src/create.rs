@@ -19,6 +19,7 @@ use crate::bundle::Bundle;
 use crate::container::Container;
 use crate::error::{Context, Error};
 use crate::hooks;
+use crate::idmap::Translator;
 use crate::plan::{self, InitPlan, flag};
 use crate::process::{Process, Stat, describe};
 use crate::spawn::{self, Handover};
@@ -172,7 +173,10 @@ impl<'a> Creation<'a> {
         self.state.cgroup.create(resources)?;
         self.has_cgroup = true;
         if !plan.rootfs.opened_by_init {
-            plan.rootfs.open_trees().map_err(|(step, errno)| Error::system(step, errno))?;
+            let mut translator = Translator::new(&plan.namespaces, None);
+            let mounts = &plan.rootfs.mounts;
+            plan.rootfs
+                .open_trees(&mut |index, tree| translator.translate(&mounts[index], tree))?;
         }
         let (process, channel) = spawn::spawn(Handover {
             plan,
@@ -187,7 +191,7 @@ impl<'a> Creation<'a> {
         if plan.wait_for_parent {
             proceed(&channel)?;
         }
-        self.converse(&channel, options.bundle)?;
+        self.converse(&channel, options.bundle, plan)?;
         if plan.priorities_by_parent {
             // After the hooks, which are not to have them.
             spawn::prioritise(self.state.pid, &plan.process)?;
@@ -207,14 +211,28 @@ impl<'a> Creation<'a> {
     }
 
     /// Answers init until it is ready.
-    fn converse(&mut self, channel: &Channel, bundle: &Bundle) -> Result<(), Error> {
+    fn converse(
+        &mut self,
+        channel: &Channel,
+        bundle: &Bundle,
+        plan: &InitPlan,
+    ) -> Result<(), Error> {
         let mut step = "its set-up";
+        let mut translator = Translator::new(&plan.namespaces, Some(self.state.pid));
         loop {
             match channel.receive().context(|| "wait for the container's init")? {
                 Some(Message::Ready) => return Ok(()),
                 Some(Message::Hooks) => {
                     step = "what follows the hooks";
                     self.run_hooks(bundle)?;
+                    proceed(channel)?;
+                }
+                Some(Message::Translate(index)) => {
+                    let tree = channel.receive_fd();
+                    let tree = tree.context(|| "receive a mount from the container's init")?;
+                    if let Some(mount) = plan.rootfs.mounts.get(index as usize) {
+                        translator.translate(mount, tree.as_fd())?;
+                    }
                     proceed(channel)?;
                 }
                 Some(Message::Failed(failure)) => return Err(Error::Init(failure)),

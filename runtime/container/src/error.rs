@@ -55,6 +55,18 @@ impl fmt::Display for InitFailure {
     }
 }
 
+impl From<(String, Errno)> for InitFailure {
+    fn from((step, errno): (String, Errno)) -> InitFailure {
+        InitFailure { step, errno: Some(errno) }
+    }
+}
+
+impl From<(String, Errno)> for Error {
+    fn from((step, errno): (String, Errno)) -> Error {
+        Error::system(step, errno)
+    }
+}
+
 /// A failed operation of the lifecycle.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

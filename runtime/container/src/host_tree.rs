@@ -13,9 +13,11 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
-use sys::mount::{SetAttr, clone_tree, mount_setattr};
+use sys::mount::clone_tree;
 
+use crate::attributes::Change;
 use crate::error::Error;
+use crate::idmap::IdMap;
 
 /// One such part.
 #[derive(Debug)]
@@ -23,30 +25,51 @@ pub(crate) struct HostTree {
     path: CString,
     recursive: bool,
     /// Made once it is copied, in order.
-    changes: Vec<SetAttr>,
+    changes: Vec<Change>,
+    /// How its ids are translated, which only the parent can set.
+    pub idmap: Option<IdMap>,
     copy: OnceCell<OwnedFd>,
 }
 
 impl HostTree {
     /// The tree at `path`, with the mounts below it when `recursive`.
-    pub fn new(path: &Path, recursive: bool, changes: Vec<SetAttr>) -> Result<HostTree, Error> {
+    pub fn new(
+        path: &Path,
+        recursive: bool,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<HostTree, Error> {
         let path = CString::new(path.as_os_str().as_bytes())
             .map_err(|_| Error::invalid(path.display().to_string(), "has a NUL byte"))?;
-        let changes = changes.into_iter().filter(|change| *change != SetAttr::default()).collect();
-        Ok(HostTree { path, recursive, changes, copy: OnceCell::new() })
+        let changes = changes.into_iter().filter(|change| *change != Change::default()).collect();
+        Ok(HostTree { path, recursive, changes, idmap: None, copy: OnceCell::new() })
     }
 
     /// Makes the copy. The error comes with what was done.
     pub fn open(&self) -> Result<(), (String, Errno)> {
-        let name = self.path.to_string_lossy();
-        let tree = clone_tree(AT_FDCWD, &self.path, self.recursive)
-            .map_err(|errno| (format!("bind {name}"), errno))?;
-        for change in &self.changes {
-            mount_setattr(tree.as_fd(), *change)
-                .map_err(|errno| (format!("set the options of a bind of {name}"), errno))?;
-        }
+        self.clone_tree()?;
+        self.change()
+    }
+
+    /// The first half of [`HostTree::open`].
+    pub fn clone_tree(&self) -> Result<(), (String, Errno)> {
+        let step = || format!("bind {}", self.path.to_string_lossy());
+        let tree =
+            clone_tree(AT_FDCWD, &self.path, self.recursive).map_err(|errno| (step(), errno))?;
         // It is opened once.
-        self.copy.set(tree).map_err(|_| (format!("bind {name}"), Errno::EBUSY))
+        self.copy.set(tree).map_err(|_| (step(), Errno::EBUSY))
+    }
+
+    /// The second half of [`HostTree::open`].
+    pub fn change(&self) -> Result<(), (String, Errno)> {
+        let step = |what: &str| format!("{what} of {}", self.path.to_string_lossy());
+        let copy = self.copy().map_err(|errno| (step("the copy"), errno))?;
+        for change in &self.changes {
+            change.apply(copy).map_err(|errno| match errno {
+                Errno::EPERM => (step("the kernel has locked the options of the mount"), errno),
+                errno => (step("set the options of a bind"), errno),
+            })?;
+        }
+        Ok(())
     }
 
     /// The copy, which must have been made.

@@ -9,6 +9,7 @@
 //! The parent turns the configuration into plain data (`plan`); the child only acts on it (`init`).
 
 mod agent;
+mod attributes;
 mod bundle;
 mod container;
 mod create;
@@ -18,6 +19,7 @@ pub mod foreground;
 pub mod guard;
 mod hooks;
 mod host_tree;
+mod idmap;
 mod init;
 mod json_path;
 mod json_tree;

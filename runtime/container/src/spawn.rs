@@ -201,7 +201,8 @@ pub(crate) fn limit(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
     Ok(())
 }
 
-fn write_proc(pid: i32, name: &str, value: &str) -> Result<(), Error> {
+/// Writes a file of a process in /proc.
+pub(crate) fn write_proc(pid: i32, name: &str, value: &str) -> Result<(), Error> {
     let path = format!("/proc/{pid}/{name}");
     let step = || format!("write {:?} to {path}", value.trim_end());
     // One write: the id maps take no second.

@@ -5,6 +5,8 @@
 //!   clone3 ---------------------------------> (starts)
 //!   id maps, v1 cgroups, oom score
 //!   Proceed --------------------------------> (only a child that waits for these)
+//!   sets the id mapping <-------------------- Translate, its descriptor (each mount that has one
+//!   Proceed -------------------------------->     and is opened by the child)
 //!                                             rootfs, mounts, devices
 //!   prestart, createRuntime hooks <---------- Hooks (only when there are any)
 //!   Proceed --------------------------------> createContainer hooks, pivot_root, identity
@@ -19,10 +21,13 @@
 //! At any point the child may send Failed and end; the end of the parent ends the child. `start`
 //! holds the steps from Start on over a connection to exec.sock instead.
 
+use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
+};
 
 use crate::error::InitFailure;
 
@@ -36,6 +41,9 @@ pub(crate) enum Message {
     Proceed,
     /// Child: everything before the hooks of the runtime namespace is done.
     Hooks,
+    /// Child: make this entry of `mounts` translate ids. Its descriptor follows in a packet of its
+    /// own.
+    Translate(u32),
     /// Child of an intermediate process: its pid in the parent's namespace.
     Pid(i32),
     /// Child: everything up to the exec is done.
@@ -53,6 +61,7 @@ impl Message {
         match self {
             Message::Proceed => b"p".to_vec(),
             Message::Hooks => b"h".to_vec(),
+            Message::Translate(index) => [b"i", &index.to_ne_bytes()[..]].concat(),
             Message::Pid(pid) => [b"c", &pid.to_ne_bytes()[..]].concat(),
             Message::Ready => b"r".to_vec(),
             Message::Start => b"s".to_vec(),
@@ -71,6 +80,7 @@ impl Message {
         Some(match tag {
             b'p' => Message::Proceed,
             b'h' => Message::Hooks,
+            b'i' => Message::Translate(number()? as u32),
             b'c' => Message::Pid(number()?),
             b'r' => Message::Ready,
             b's' => Message::Start,
@@ -125,14 +135,29 @@ impl Channel {
         }
     }
 
+    /// Sends a descriptor, in a packet of its own.
+    pub fn send_fd(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let fds = [fd.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let text = [IoSlice::new(b"d")];
+        sendmsg::<()>(self.0.as_raw_fd(), &text, &rights, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    }
+
+    /// The descriptor of the next packet.
+    pub fn receive_fd(&self) -> Result<OwnedFd, Errno> {
+        sys::file::receive_fd(self.0.as_fd())?.ok_or(Errno::EBADMSG)
+    }
+
     /// None when the other side has gone. A packet that can't be read is EBADMSG.
     pub fn receive(&self) -> Result<Option<Message>, Errno> {
         // Most messages are a byte; a failure is rare, and the child then has nothing to save.
         let mut packet = [0u8; MAX];
         loop {
             match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
-                Err(Errno::EINTR) => {}
-                Err(Errno::ECONNRESET) | Ok(0) => return Ok(None),
+                // Said once, when the other side ended without reading all of ours: its last words
+                // are still to come.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
+                Ok(0) => return Ok(None),
                 Ok(len) => return Message::decode(&packet[..len]).map(Some).ok_or(Errno::EBADMSG),
                 Err(errno) => return Err(errno),
             }
@@ -156,6 +181,7 @@ mod tests {
         for message in [
             Message::Proceed,
             Message::Hooks,
+            Message::Translate(7),
             Message::Pid(4711),
             Message::Ready,
             Message::Start,
@@ -167,6 +193,16 @@ mod tests {
             assert_eq!(other.receive().unwrap(), Some(message));
         }
         drop(one);
+        assert_eq!(other.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn last_words_come_through_when_ours_went_unread() {
+        let (one, other) = Channel::pair().unwrap();
+        other.send(&Message::Proceed).unwrap();
+        one.send(&Message::Ready).unwrap();
+        drop(one);
+        assert_eq!(other.receive().unwrap(), Some(Message::Ready));
         assert_eq!(other.receive().unwrap(), None);
     }
 }

@@ -96,6 +96,20 @@ pub fn give_to(fd: i32, uid: u32) -> Result<()> {
     }
 }
 
+/// fsetxattr(2): sets the extended attribute `name` to `value`, without its terminating NUL byte.
+pub fn set_attribute(file: BorrowedFd<'_>, name: &CStr, value: &CStr) -> Result<()> {
+    let value = value.to_bytes();
+    // SAFETY: the name is terminated, the length goes with the value.
+    check(
+        unsafe {
+            let data = value.as_ptr().cast();
+            libc::fsetxattr(file.as_raw_fd(), name.as_ptr(), data, value.len(), 0)
+        }
+        .into(),
+    )
+    .map(drop)
+}
+
 /// recvmsg(2) of one message with at most one descriptor; none when the message has none, or the
 /// other side has gone. What else is in the message is not of interest.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {

@@ -33,6 +33,7 @@ pub mod attr {
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
+const FSCONFIG_CMD_RECONFIGURE: u32 = 7;
 
 fn owned(fd: libc::c_long) -> OwnedFd {
     // SAFETY: called with what a system call has just returned as a new descriptor.
@@ -87,6 +88,26 @@ pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<()> {
         libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0)
     })
     .map(drop)
+}
+
+/// fspick(2): a context to change the file system that is mounted with `mount` as its root.
+pub fn fspick(mount: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const CLOEXEC: u32 = 1;
+    const EMPTY_PATH: u32 = 8;
+    // SAFETY: a terminated string that lives across the call.
+    check(unsafe {
+        libc::syscall(libc::SYS_fspick, mount.as_raw_fd(), c"".as_ptr(), CLOEXEC | EMPTY_PATH)
+    })
+    .map(owned)
+}
+
+/// fsconfig(2) `FSCONFIG_CMD_RECONFIGURE`: makes the changes to a picked file system.
+pub fn fsconfig_reconfigure(context: BorrowedFd<'_>) -> Result<()> {
+    let none = ptr::null::<libc::c_char>();
+    let command = FSCONFIG_CMD_RECONFIGURE;
+    // SAFETY: the command takes neither key nor value.
+    check(unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, none, none, 0) })
+        .map(drop)
 }
 
 /// fsmount(2): a detached mount of a configured file system.
@@ -153,7 +174,23 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, change: SetAttr) -> Result<()> {
         propagation: change.propagation,
         userns_fd: 0,
     };
-    let recursive = if change.recursive { libc::AT_RECURSIVE } else { 0 };
+    set_attributes(fd, &raw, change.recursive)
+}
+
+/// mount_setattr(2) with `MOUNT_ATTR_IDMAP`: the mount behind `fd`, which must not be attached yet,
+/// translates ids as the user namespace does (Linux 5.12, and the file system must know how).
+pub fn translate_ids(fd: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive: bool) -> Result<()> {
+    let raw = libc::mount_attr {
+        attr_set: attr::IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    set_attributes(fd, &raw, recursive)
+}
+
+fn set_attributes(fd: BorrowedFd<'_>, raw: &libc::mount_attr, recursive: bool) -> Result<()> {
+    let recursive = if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: `raw` lives across the call and goes with its size.
     check(unsafe {
         libc::syscall(
@@ -161,8 +198,8 @@ pub fn mount_setattr(fd: BorrowedFd<'_>, change: SetAttr) -> Result<()> {
             fd.as_raw_fd(),
             c"".as_ptr(),
             libc::AT_EMPTY_PATH | recursive,
-            &raw,
-            size_of_val(&raw),
+            raw,
+            size_of_val(raw),
         )
     })
     .map(drop)

@@ -1,5 +1,5 @@
 //! mount(2), for what fsconfig(2) can't take: options longer than 255 bytes, such as the layers of an
-//! overlay.
+//! overlay, and flags that only mount(2) knows.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,48 +8,106 @@ use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 use sys::mount::{SetAttr, attr, mount_setattr};
 
+use super::copy_up::copy_up;
+use super::filesystem::Parameter;
 use super::root::Root;
 use super::{Result, Step};
-use crate::plan::{MountPlan, Source};
+use crate::plan::{Filesystem, MountPlan};
 
 /// Mounts a new file system at `target`, a directory, and answers with the mount.
-pub(crate) fn attach(root: Root<'_>, plan: &MountPlan, target: &OwnedFd) -> Result<OwnedFd> {
+pub(super) fn attach(
+    root: Root<'_>,
+    plan: &MountPlan,
+    new: &Filesystem,
+    more: Option<&Parameter>,
+    target: &OwnedFd,
+) -> Result<OwnedFd> {
     let name = &plan.name;
-    let Source::New { fstype, source, flags, data } = &plan.source else {
-        return Err(super::failure(format!("{name}: not a file system of its own")));
-    };
-    let mut bits = MsFlags::empty();
-    for flag in flags {
-        bits |= match flag.to_bytes() {
-            b"ro" => MsFlags::MS_RDONLY,
-            b"sync" => MsFlags::MS_SYNCHRONOUS,
-            b"dirsync" => MsFlags::MS_DIRSYNC,
-            b"mand" => MsFlags::MS_MANDLOCK,
-            b"lazytime" => MsFlags::MS_LAZYTIME,
-            _ => MsFlags::empty(),
-        };
-    }
-    let words = data.iter().map(|(key, value)| match value {
-        Some(value) => [key.to_bytes(), b"=", value.to_bytes()].concat(),
-        None => key.to_bytes().to_vec(),
-    });
-    let joined = words.collect::<Vec<_>>().join(&b","[..]);
-    let data = CString::new(joined).map_err(|_| super::failure(format!("{name}: NUL byte")))?;
+    let data = CString::new(data(new, more))
+        .map_err(|_| super::failure(format!("{}: NUL byte", name.field("options"))))?;
     // A path of one's own for what is known by a handle only: the current directory.
     nix::unistd::fchdir(target).step(|| format!("{name}: change directory to the mount point"))?;
     nix::mount::mount(
-        Some(source.as_c_str()),
+        Some(new.source.as_c_str()),
         ".",
-        Some(fstype.as_c_str()),
-        bits,
+        Some(new.fstype.as_c_str()),
+        flags(new),
         Some(data.as_c_str()),
     )
-    .step(|| name.clone())?;
+    .step(|| format!("{}: {:?}", name.field("options"), data.to_string_lossy()))?;
     let mount = root
         .open(&plan.destination, OFlag::O_PATH | OFlag::O_DIRECTORY)
         .step(|| format!("{name}: open"))?;
     // The access time mode is one value of several bits.
     let change = SetAttr { set: plan.attributes, clear: attr::ATIME, ..SetAttr::default() };
     mount_setattr(mount.as_fd(), change).step(|| format!("{name}: set its options"))?;
+    if plan.copy_up {
+        copy_up(target.as_fd(), mount.as_fd()).step(|| format!("{name}: copy up"))?;
+    }
     Ok(mount)
+}
+
+/// The last word of each kind counts.
+fn flags(new: &Filesystem) -> MsFlags {
+    let mut bits = MsFlags::from_bits_truncate(new.old);
+    for flag in &new.flags {
+        match flag.to_bytes() {
+            b"ro" => bits.insert(MsFlags::MS_RDONLY),
+            b"rw" => bits.remove(MsFlags::MS_RDONLY),
+            b"sync" => bits.insert(MsFlags::MS_SYNCHRONOUS),
+            b"async" => bits.remove(MsFlags::MS_SYNCHRONOUS),
+            b"dirsync" => bits.insert(MsFlags::MS_DIRSYNC),
+            b"mand" => bits.insert(MsFlags::MS_MANDLOCK),
+            b"nomand" => bits.remove(MsFlags::MS_MANDLOCK),
+            b"lazytime" => bits.insert(MsFlags::MS_LAZYTIME),
+            b"nolazytime" => bits.remove(MsFlags::MS_LAZYTIME),
+            _ => {}
+        }
+    }
+    bits
+}
+
+/// `key=value,key`, with the label in quotes: it may hold commas.
+fn data(new: &Filesystem, more: Option<&Parameter>) -> Vec<u8> {
+    let words = more.into_iter().chain(&new.data).map(|(key, value)| match value {
+        Some(value) => [key.to_bytes(), b"=", value.to_bytes()].concat(),
+        None => key.to_bytes().to_vec(),
+    });
+    let label = new.label.iter().map(|label| [b"context=\"", label.to_bytes(), b"\""].concat());
+    words.chain(label).collect::<Vec<_>>().join(&b","[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overlay() -> Filesystem {
+        let word = |text: &str| CString::new(text).unwrap();
+        Filesystem {
+            fstype: word("overlay"),
+            source: word("overlay"),
+            flags: ["ro", "sync", "lazytime", "async", "rw", "ro"].map(word).to_vec(),
+            old: 1 << 23,
+            data: vec![(word("lowerdir"), Some(word("/a:/b"))), (word("userxattr"), None)],
+            label: Some(word("system_u:object_r:container_file_t:s0:c1,c2")),
+        }
+    }
+
+    #[test]
+    fn options_and_label_are_one_text() {
+        let mode = (c"mode".to_owned(), Some(c"755".to_owned()));
+        assert_eq!(
+            String::from_utf8(data(&overlay(), Some(&mode))).unwrap(),
+            "mode=755,lowerdir=/a:/b,userxattr,\
+             context=\"system_u:object_r:container_file_t:s0:c1,c2\""
+        );
+        let plain = Filesystem { label: None, ..overlay() };
+        assert_eq!(data(&plain, None), b"lowerdir=/a:/b,userxattr");
+    }
+
+    #[test]
+    fn the_last_flag_counts() {
+        let wanted = MsFlags::MS_RDONLY | MsFlags::MS_LAZYTIME | MsFlags::MS_I_VERSION;
+        assert_eq!(flags(&overlay()), wanted);
+    }
 }

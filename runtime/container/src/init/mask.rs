@@ -1,17 +1,19 @@
 //! Paths that the container may not see, or not write to.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{SFlag, fstat, makedev};
 use sys::mount::{
-    SetAttr, attr, clone_tree, fsconfig_create, fsconfig_flag, fsmount, fsopen, mount_setattr,
-    move_mount,
+    SetAttr, attr, clone_tree, fsconfig_create, fsconfig_flag, fsconfig_string, fsmount, fsopen,
+    mount_setattr, move_mount,
 };
 
 use super::root::{Root, kind};
 use super::{Result, Step};
+use crate::plan::RootfsPlan;
 
 /// What is not there needs no protection; nor does what this process can't even look up.
 fn open(root: Root<'_>, path: &str) -> std::result::Result<Option<OwnedFd>, Errno> {
@@ -36,13 +38,13 @@ pub(crate) fn readonly_paths(root: Root<'_>, paths: &[String]) -> Result<()> {
 }
 
 /// Covers files with /dev/null and directories with an empty, read-only tmpfs.
-pub(crate) fn masked_paths(root: Root<'_>, paths: &[String]) -> Result<()> {
+pub(crate) fn masked_paths(root: Root<'_>, plan: &RootfsPlan) -> Result<()> {
     let mut masks = Masks::default();
-    for path in paths {
+    for path in &plan.masked {
         let step = || format!("mask /{path}");
         let Some(target) = open(root, path).step(step)? else { continue };
         let mask = if kind(&target).step(step)? == SFlag::S_IFDIR {
-            masks.directory().step(step)?
+            masks.directory(plan.label.as_deref()).step(step)?
         } else {
             masks.file(root).step(step)?
         };
@@ -59,12 +61,15 @@ struct Masks {
 }
 
 impl Masks {
-    fn directory(&mut self) -> std::result::Result<OwnedFd, Errno> {
+    fn directory(&mut self, label: Option<&CStr>) -> std::result::Result<OwnedFd, Errno> {
         if let Some(attached) = &self.directory {
             return clone_tree(attached.as_fd(), c"", false);
         }
         let context = fsopen(c"tmpfs")?;
         fsconfig_flag(context.as_fd(), c"ro")?;
+        if let Some(label) = label {
+            fsconfig_string(context.as_fd(), c"context", label)?;
+        }
         fsconfig_create(context.as_fd())?;
         let attributes = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC;
         let mount = fsmount(context.as_fd(), attributes)?;

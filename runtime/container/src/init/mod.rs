@@ -3,9 +3,11 @@
 //! It never parses the configuration, logs or unwinds. What fails is reported to the parent, which
 //! words the error.
 
+mod cgroup_mount;
 pub(crate) mod console;
 mod copy_up;
 mod device;
+mod filesystem;
 mod filter;
 pub(crate) mod identity;
 mod legacy;
@@ -14,11 +16,12 @@ mod mount;
 mod no_pivot;
 mod procfs;
 pub(crate) mod program;
+mod remount;
 mod root;
 mod rootfs;
 pub(crate) mod scheduling;
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 pub(crate) use procfs::Procfs;
 pub(crate) use root::Root;
@@ -95,8 +98,7 @@ fn prepare(
     sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
     if plan.rootfs.opened_by_init {
         // Before the change of ids: what the caller owns can be reached still.
-        let opened = plan.rootfs.open_trees();
-        opened.map_err(|(step, errno)| InitFailure { step, errno: Some(errno) })?;
+        plan.rootfs.open_trees(&mut |index, tree| translate(channel, index, tree))?;
     }
     if plan.namespaces.has(flag::USER) {
         identity::become_root()?;
@@ -149,7 +151,7 @@ fn prepare(
             .step(|| format!("write sysctl {path}={value}"))?;
     }
     mask::readonly_paths(rootfs.root(), &plan.rootfs.readonly_paths)?;
-    mask::masked_paths(rootfs.root(), &plan.rootfs.masked)?;
+    mask::masked_paths(rootfs.root(), &plan.rootfs)?;
     rootfs.finish()?;
     if let Some(name) = &plan.keyring {
         identity::join_keyring(name)?;
@@ -173,6 +175,14 @@ fn prepare(
     channel.send(&Message::Ready).step(|| "report to the runtime")?;
     receive_proceed(channel)?;
     Ok(program)
+}
+
+/// Lets the parent, which has the privileges, make a mount translate ids.
+fn translate(channel: &Channel, index: usize, tree: BorrowedFd<'_>) -> Result<()> {
+    let step = || "report to the runtime";
+    channel.send(&Message::Translate(index as u32)).step(step)?;
+    channel.send_fd(tree).step(step)?;
+    receive_proceed(channel)
 }
 
 /// On v1, the root of the namespace is the cgroup the process is in: the parent moves us first.

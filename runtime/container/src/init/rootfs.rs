@@ -14,14 +14,14 @@ use super::procfs::Procfs;
 use super::root::Root;
 use super::{Result, Step, mount, no_pivot};
 use crate::plan::mount_options::propagation;
-use crate::plan::{MountPlan, RootfsPlan, Source};
+use crate::plan::{MountPlan, Name, RootfsPlan, Source};
 
 /// The root file system on its way from a directory of the host to `/` of the container.
 pub(crate) struct Rootfs<'a> {
     plan: &'a RootfsPlan,
     tree: BorrowedFd<'a>,
     /// Mounts to make read-only at the end, with their names.
-    late: RefCell<Vec<(&'a str, OwnedFd)>>,
+    late: RefCell<Vec<(&'a Name, OwnedFd)>>,
     /// The container's own procfs.
     proc: RefCell<Option<OwnedFd>>,
 }

@@ -57,7 +57,7 @@ pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DeviceP
     if namespaces.has(flag::USER) {
         for device in devices.iter_mut().filter(|device| device.kind != SFlag::S_IFIFO) {
             let path = Path::new("/").join(&device.path);
-            let changes = vec![mount::cut_off(mount_options::propagation::SLAVE, false)];
+            let changes = [mount::cut_off(mount_options::propagation::SLAVE, false).into()];
             device.bind = Some(HostTree::new(&path, false, changes)?);
         }
     }

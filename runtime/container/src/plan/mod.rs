@@ -3,7 +3,9 @@
 //! Everything that can be refused without touching the system is refused here.
 
 mod capability;
+mod cgroup_mount;
 mod device;
+mod id_mapped;
 mod label;
 mod mount;
 pub(crate) mod mount_options;
@@ -14,15 +16,16 @@ pub(crate) mod scheduling;
 mod seccomp;
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
 use oci_spec::runtime::{Hook, Hooks, Linux, LinuxIdMapping, LinuxMemoryPolicy, LinuxPersonality};
 
+pub(crate) use cgroup_mount::{CgroupMount, V1Mount};
 pub(crate) use device::DevicePlan;
-pub(crate) use mount::{CgroupMount, MountPlan, Source, V1Mount, may_cover};
+pub(crate) use mount::{Filesystem, MountPlan, Name, Source, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
@@ -83,6 +86,8 @@ pub(crate) struct RootfsPlan {
     pub devices: Option<Vec<DevicePlan>>,
     pub masked: Vec<String>,
     pub readonly_paths: Vec<String>,
+    /// The SELinux context of what covers masked directories.
+    pub label: Option<CString>,
 }
 
 impl RootfsPlan {
@@ -91,7 +96,7 @@ impl RootfsPlan {
         let mut trees = vec![&self.tree];
         for mount in &self.mounts {
             match &mount.source {
-                Source::New { .. } => {}
+                Source::New { .. } | Source::Remount { .. } => {}
                 Source::Tree(tree) => trees.push(tree),
                 Source::Cgroup(CgroupMount::V2 { host }) => trees.extend(host),
                 Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
@@ -103,15 +108,29 @@ impl RootfsPlan {
         trees.iter().filter_map(|tree| tree.copy().ok()).map(|fd| fd.as_raw_fd()).collect()
     }
 
-    /// Copies every part of the host's tree that the container gets. The error comes with what was
-    /// done.
-    pub fn open_trees(&self) -> Result<(), (String, Errno)> {
+    /// Copies every part of the host's tree that the container gets; `translate` makes those
+    /// translate ids that shall. The error comes with what was done.
+    pub fn open_trees<E: From<(String, Errno)>>(
+        &self,
+        translate: &mut dyn FnMut(usize, BorrowedFd<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.tree.open().map_err(|(step, errno)| (format!("root.path: {step}"), errno))?;
-        for mount in &self.mounts {
+        for (index, mount) in self.mounts.iter().enumerate() {
             let named = |(step, errno)| (format!("{}: {step}", mount.name), errno);
             match &mount.source {
-                Source::New { .. } => {}
-                Source::Tree(tree) => tree.open().map_err(named)?,
+                Source::New { .. } | Source::Remount { .. } => {}
+                Source::Tree(tree) => {
+                    let named = |field, (step, errno)| {
+                        (format!("{}: {step}", mount.name.field(field)), errno)
+                    };
+                    tree.clone_tree().map_err(|failed| named("source", failed))?;
+                    tree.change().map_err(|failed| named("options", failed))?;
+                    if tree.idmap.is_some() {
+                        let copy =
+                            tree.copy().map_err(|errno| named("source", (String::new(), errno)));
+                        translate(index, copy?)?;
+                    }
+                }
                 Source::Cgroup(CgroupMount::V2 { host }) => {
                     host.iter().try_for_each(HostTree::open).map_err(named)?;
                 }
@@ -122,7 +141,7 @@ impl RootfsPlan {
             }
         }
         let mut devices = self.devices.iter().flatten().filter_map(|device| device.bind.as_ref());
-        devices.try_for_each(HostTree::open)
+        Ok(devices.try_for_each(HostTree::open)?)
     }
 }
 
@@ -280,7 +299,6 @@ fn refuse_unbuilt(linux: &Linux) -> Result<(), Error> {
     let given = [
         ("linux.intelRdt", linux.intel_rdt().is_some()),
         ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|map| !map.is_empty())),
-        ("linux.mountLabel", linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())),
     ];
     let mut report = Report::default();
     for (field, _) in given.iter().filter(|(_, given)| *given) {
@@ -351,15 +369,18 @@ fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<R
         Some(mode) if mode != propagation::UNBINDABLE => mode,
         _ => propagation::SLAVE,
     };
+    let label = report.take(mount_label(linux));
+    let surroundings =
+        mount::Surroundings { input, namespaces, propagation: before, label: label.clone() };
     let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let mounts = report.take(mount::plan(mounts, input, namespaces, before));
+    let mounts = report.take(mount::plan(mounts, &surroundings));
     let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
     let devices = report.take(device::plan(linux, namespaces));
     let masked = report.take(absolute("linux.maskedPaths", linux.masked_paths().as_deref()));
     let readonly_paths =
         report.take(absolute("linux.readonlyPaths", linux.readonly_paths().as_deref()));
     let tree = path.and_then(|path| {
-        let changes = vec![mount::cut_off(before, true)];
+        let changes = [mount::cut_off(before, true).into()];
         Some((report.keep(HostTree::new(&path, true, changes))?, path))
     });
     report.finish(tree.map(|(tree, path)| RootfsPlan {
@@ -374,7 +395,15 @@ fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<R
         devices: (!host_dev).then_some(devices),
         masked,
         readonly_paths,
+        label,
     }))
+}
+
+fn mount_label(linux: &Linux) -> Result<Option<CString>, Error> {
+    let label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
+    let reason = || format!("{:?} has a NUL byte", label.unwrap_or_default());
+    let label = label.map(CString::new).transpose();
+    label.map_err(|_| Error::invalid("linux.mountLabel", reason()))
 }
 
 /// Paths in the container, made relative to its root.

@@ -1,26 +1,28 @@
 //! `mounts` of the configuration: what is mounted where, with the host's side opened already.
 
 use std::ffi::CString;
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use cgroup::Hierarchy;
 use oci_spec::runtime::Mount;
 use sys::mount::{SetAttr, attr};
 
+use super::cgroup_mount::{self, CgroupMount};
 use super::mount_options::{self, Options};
-use super::{Input, Namespaces, flag, relative};
+use super::{Input, Namespaces, id_mapped, relative};
+use crate::attributes::Change;
 use crate::error::Error;
 use crate::host_tree::HostTree;
+use crate::idmap::IdMap;
 use crate::report::{Report, each};
 
 /// One mount.
 #[derive(Debug)]
 pub(crate) struct MountPlan {
-    /// In the container, relative to its root; empty for the root itself.
+    pub name: Name,
+    /// In the container, relative to its root; never the root itself.
     pub destination: String,
-    /// For messages: `mounts[3] (proc on /proc)`.
-    pub name: String,
     pub source: Source,
     /// Attributes of a new file system's mount.
     pub attributes: u64,
@@ -29,44 +31,67 @@ pub(crate) struct MountPlan {
     /// What it covers is copied into it.
     pub copy_up: bool,
     /// Changes once it is attached, in order.
-    pub propagation: Vec<SetAttr>,
+    pub changes: Vec<SetAttr>,
+}
+
+/// Which mount it is, for messages: `mounts[3] (proc on /proc)`.
+#[derive(Debug)]
+pub(crate) struct Name {
+    index: usize,
+    what: String,
+}
+
+impl Name {
+    /// One of its fields: `mounts[3].type (proc on /proc)`.
+    pub fn field(&self, name: &str) -> String {
+        format!("mounts[{}].{name} ({})", self.index, self.what)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mounts[{}] ({})", self.index, self.what)
+    }
 }
 
 /// What is mounted.
 #[derive(Debug)]
 pub(crate) enum Source {
     /// A file system of its own.
-    New {
-        fstype: CString,
-        source: CString,
-        flags: Vec<CString>,
-        data: Vec<(CString, Option<CString>)>,
-    },
+    New(Filesystem),
     /// A part of the host's tree.
     Tree(HostTree),
     /// The control groups.
     Cgroup(CgroupMount),
+    /// Nothing: what is there already gets other options.
+    Remount {
+        change: Change,
+        /// Options of its file system; none for a remounted bind, which leaves that alone, and for
+        /// control groups, whose options are the whole machine's.
+        superblock: Option<Filesystem>,
+    },
 }
 
-/// What a `cgroup` mount shows.
+/// A file system and its options.
 #[derive(Debug)]
-pub(crate) enum CgroupMount {
-    /// The one hierarchy; the host's mount of it, for a container without a cgroup namespace: a
-    /// mount of its own would reset the options of the host's.
-    V2 { host: Option<HostTree> },
-    /// A directory each, on a tmpfs.
-    V1 { hierarchies: Vec<V1Mount>, links: Vec<(String, String)> },
+pub(crate) struct Filesystem {
+    pub fstype: CString,
+    pub source: CString,
+    pub flags: Vec<CString>,
+    /// Flags that only mount(2) knows.
+    pub old: u64,
+    pub data: Vec<(CString, Option<CString>)>,
+    /// The SELinux context of all its files.
+    pub label: Option<CString>,
 }
 
-/// One v1 hierarchy.
-#[derive(Debug)]
-pub(crate) struct V1Mount {
-    /// The name of its directory.
-    pub directory: String,
-    /// The mount options that name it, for a container with a cgroup namespace.
-    pub options: Vec<CString>,
-    /// The container's own directory, for one without.
-    pub own: Option<HostTree>,
+impl Filesystem {
+    /// fsconfig(2) takes no longer values and has no words for some flags.
+    pub fn needs_old_mount(&self) -> bool {
+        const LONGEST: usize = 255;
+        let long = |value: &CString| value.count_bytes() > LONGEST;
+        self.old != 0 || self.data.iter().any(|(_, value)| value.as_ref().is_some_and(long))
+    }
 }
 
 impl MountPlan {
@@ -75,76 +100,113 @@ impl MountPlan {
     }
 }
 
-/// Turns the list into plans, in its order.
-pub(crate) fn plan(
-    mounts: &[Mount],
-    input: &Input<'_>,
-    namespaces: &Namespaces,
-    propagation: u64,
-) -> Result<Vec<MountPlan>, Error> {
-    let one = |(index, mount)| plan_one(index, mount, input, namespaces, propagation);
-    each(mounts.iter().enumerate().map(one))
+/// What all mounts have in common.
+pub(crate) struct Surroundings<'a> {
+    pub input: &'a Input<'a>,
+    pub namespaces: &'a Namespaces,
+    /// Of every mount in the new namespace.
+    pub propagation: u64,
+    /// `linux.mountLabel`
+    pub label: Option<CString>,
 }
 
-fn plan_one(
+/// Turns the list into plans, in its order.
+pub(crate) fn plan(mounts: &[Mount], all: &Surroundings<'_>) -> Result<Vec<MountPlan>, Error> {
+    each(mounts.iter().enumerate().map(|(index, mount)| plan_one(index, mount, all)))
+}
+
+/// One entry, and how its fields are named.
+pub(super) struct One<'a> {
     index: usize,
-    mount: &Mount,
-    input: &Input<'_>,
-    namespaces: &Namespaces,
-    propagation: u64,
-) -> Result<MountPlan, Error> {
+    pub mount: &'a Mount,
+}
+
+impl One<'_> {
+    pub fn field(&self, name: &str) -> String {
+        format!("mounts[{}].{name}", self.index)
+    }
+
+    pub fn invalid(&self, name: &str, reason: impl Into<String>) -> Error {
+        Error::invalid(self.field(name), reason)
+    }
+}
+
+fn plan_one(index: usize, mount: &Mount, all: &Surroundings<'_>) -> Result<MountPlan, Error> {
     let mut report = Report::default();
-    let field = |name: &str| format!("mounts[{index}].{name}");
-    let destination = mount.destination().to_string_lossy();
-    let options = mount_options::parse(mount.options().as_deref().unwrap_or_default())
-        .map_err(|word| Error::invalid(field("options"), format!("{word}: not supported yet")));
-    let mut options = report.take(options);
-    for (name, given) in [
-        ("uidMappings", mount.uid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
-        ("gidMappings", mount.gid_mappings().as_ref().is_some_and(|m| !m.is_empty())),
-    ] {
-        if given {
-            report.add(field(name), "not supported yet");
-        }
-    }
+    let one = One { index, mount };
+    let mut options = mount_options::parse(mount.options().as_deref().unwrap_or_default());
     let fstype = mount.typ().as_deref().unwrap_or_default();
-    let relative = relative(&destination);
-    if let Err(reason) = check_proc(&relative, fstype, &options) {
-        report.add(field("destination"), reason);
-    }
-    let name = format!(
-        "mounts[{index}] ({} on /{relative})",
-        if fstype.is_empty() { "bind" } else { fstype }
-    );
-    if options.copy_up && fstype != "tmpfs" {
-        report.add(field("options"), "tmpcopyup is for tmpfs only");
-    }
-    let late_readonly = fstype == "tmpfs" && options.top.set & attr::RDONLY != 0;
-    let source = if options.bind || fstype == "bind" {
-        bind(&field("source"), mount, input, &mut options, propagation).map(Source::Tree)
+    let bind = options.bind || fstype == "bind";
+    let destination = report.take(destination(&one, fstype, &options));
+    report.take(check_options(&one, &options, fstype, bind));
+    let late_readonly = fstype == "tmpfs" && !bind && options.delay_readonly();
+    let idmap = report.take(id_mapped::plan(&one, &options, bind, all.namespaces));
+    let source = if options.remount {
+        remount(&one, fstype, &options, bind, all)
+    } else if bind {
+        bound(&one, &options, idmap, all).map(Source::Tree)
     } else if fstype == "cgroup" {
-        cgroup_mount(input, namespaces).map(Source::Cgroup)
+        cgroup_mount::plan(all).map(Source::Cgroup)
     } else {
-        if late_readonly {
-            options.superblock.retain(|&flag| flag != "ro");
-            options.top.set &= !attr::RDONLY;
-        }
-        new_filesystem(&field, fstype, mount, &options)
+        filesystem(&one, fstype, &options, all).map(Source::New)
     };
     let source = report.keep(source);
     let mut changes = options.propagation;
-    if !options.bind && options.all != SetAttr::default() {
+    if !matches!(source, Some(Source::Tree(_))) && options.all != SetAttr::default() {
         changes.push(options.all);
     }
+    let what = if fstype.is_empty() { "bind" } else { fstype };
     report.finish(source.map(|source| MountPlan {
-        destination: relative,
-        name,
+        name: Name { index, what: format!("{what} on /{destination}") },
+        destination,
         source,
         attributes: options.top.set,
         late_readonly,
         copy_up: options.copy_up,
-        propagation: changes,
+        changes,
     }))
+}
+
+fn destination(one: &One<'_>, fstype: &str, options: &Options) -> Result<String, Error> {
+    let given = one.mount.destination().to_string_lossy();
+    let refuse = |reason: String| Err(one.invalid("destination", reason));
+    let destination = relative(&given);
+    if destination.is_empty() {
+        return refuse(format!("{given:?} is the root itself, which can't be mounted over"));
+    }
+    if destination.contains('\0') {
+        return refuse(format!("{given:?} has a NUL byte"));
+    }
+    match check_proc(&destination, fstype, options) {
+        Ok(()) => Ok(destination),
+        Err(reason) => refuse(reason),
+    }
+}
+
+fn check_options(one: &One<'_>, options: &Options, fstype: &str, bind: bool) -> Result<(), Error> {
+    let mut report = Report::default();
+    let words = options.data.join(",");
+    if bind && !words.is_empty() {
+        let reason = format!("{words:?} is for a file system of its own, not for a bind mount");
+        report.add(one.field("options"), reason);
+    }
+    if options.copy_up && (bind || fstype != "tmpfs" || options.remount) {
+        report.add(one.field("options"), "\"tmpcopyup\" is for a new tmpfs only");
+    }
+    report.finish(Some(()))
+}
+
+impl Options {
+    /// Takes "read-only" out, to be done later; whether it was there.
+    fn delay_readonly(&mut self) -> bool {
+        let delayed = (self.top.set | self.all.set) & attr::RDONLY != 0;
+        if delayed {
+            self.superblock.retain(|&flag| flag != "ro");
+            self.top.set &= !attr::RDONLY;
+            self.all.set &= !attr::RDONLY;
+        }
+        delayed
+    }
 }
 
 /// What lxcfs covers in /proc.
@@ -181,20 +243,27 @@ fn check_proc(destination: &str, fstype: &str, options: &Options) -> Result<(), 
     }
 }
 
-fn bind(
-    field: &str,
-    mount: &Mount,
-    input: &Input<'_>,
-    options: &mut Options,
-    propagation: u64,
+fn bound(
+    one: &One<'_>,
+    options: &Options,
+    idmap: Option<IdMap>,
+    all: &Surroundings<'_>,
 ) -> Result<HostTree, Error> {
-    let Some(source) = mount.source().as_ref().filter(|source| !source.as_os_str().is_empty())
-    else {
-        return Err(Error::invalid(field, "missing: a bind mount needs a source"));
+    let source = one.mount.source().as_ref().filter(|source| !source.as_os_str().is_empty());
+    let Some(source) = source else {
+        return Err(one.invalid("source", "missing: a bind mount needs a source"));
     };
-    let recursive = options.recursive;
-    let changes = vec![cut_off(propagation, recursive), options.top, options.all];
-    HostTree::new(&input.bundle.path.join(source), recursive, changes)
+    let implied = if options.top_given { options.implied() } else { 0 };
+    let changes = [
+        cut_off(all.propagation, options.recursive).into(),
+        Change { asked: options.top, implied },
+        options.all.into(),
+    ];
+    let path = all.input.bundle.path.join(source);
+    let mut tree = HostTree::new(&path, options.recursive, changes)
+        .map_err(|_| one.invalid("source", format!("{source:?} has a NUL byte")))?;
+    tree.idmap = idmap;
+    Ok(tree)
 }
 
 /// What separates a copied tree from the host's propagation, as the container's mount namespace is.
@@ -205,23 +274,23 @@ pub(crate) fn cut_off(propagation: u64, recursive: bool) -> SetAttr {
     }
 }
 
-fn new_filesystem(
-    field: &dyn Fn(&str) -> String,
+fn filesystem(
+    one: &One<'_>,
     fstype: &str,
-    mount: &Mount,
     options: &Options,
-) -> Result<Source, Error> {
+    all: &Surroundings<'_>,
+) -> Result<Filesystem, Error> {
     if fstype.is_empty() {
-        return Err(Error::invalid(field("type"), "missing: only bind mounts go without"));
+        return Err(one.invalid("type", "missing: only bind mounts go without"));
     }
     let string = |name: &str, value: &[u8]| {
-        CString::new(value).map_err(|_| Error::invalid(field(name), "has a NUL byte"))
+        let reason = || format!("{:?} has a NUL byte", String::from_utf8_lossy(value));
+        CString::new(value).map_err(|_| one.invalid(name, reason()))
     };
-    let source = mount.source().as_deref().unwrap_or(Path::new(fstype));
+    let source = one.mount.source().as_deref().unwrap_or(Path::new(fstype));
     let mut data = Vec::new();
-    for word in
-        options.data.iter().flat_map(|words| words.split(',')).filter(|word| !word.is_empty())
-    {
+    let words = options.data.iter().flat_map(|words| words.split(','));
+    for word in words.filter(|word| !word.is_empty()) {
         let (key, value) = match word.split_once('=') {
             Some((key, value)) => (key, Some(string("options", value.as_bytes())?)),
             None => (word, None),
@@ -229,35 +298,35 @@ fn new_filesystem(
         data.push((string("options", key.as_bytes())?, value));
     }
     let flags = options.superblock.iter().map(|flag| string("options", flag.as_bytes()));
-    Ok(Source::New {
+    // These have labels of their own; the queues' root is labelled once it is there.
+    let labelled = !["proc", "sysfs"].contains(&fstype);
+    Ok(Filesystem {
         fstype: string("type", fstype.as_bytes())?,
         source: string("source", source.as_os_str().as_bytes())?,
         flags: flags.collect::<Result<_, _>>()?,
+        old: options.old,
         data,
+        label: all.label.clone().filter(|_| labelled),
     })
 }
 
-fn cgroup_mount(input: &Input<'_>, namespaces: &Namespaces) -> Result<CgroupMount, Error> {
-    let private = namespaces.has(flag::CGROUP);
-    let tree = |path: PathBuf| {
-        let changes = vec![cut_off(mount_options::propagation::PRIVATE, false)];
-        HostTree::new(&path, false, changes)
-    };
-    let hierarchies = input.cgroup.hierarchies();
-    if input.cgroup.mode() == cgroup::Mode::V2 {
-        let host = hierarchies.first().filter(|_| !private).map(Hierarchy::mount_point);
-        return Ok(CgroupMount::V2 { host: host.map(tree).transpose()? });
+/// With the file system's options it is as with mount(2): it becomes writable unless some word says
+/// otherwise. What it is labelled with can't change.
+fn remount(
+    one: &One<'_>,
+    fstype: &str,
+    options: &Options,
+    bind: bool,
+    all: &Surroundings<'_>,
+) -> Result<Source, Error> {
+    let change = Change { asked: options.top, implied: options.implied() };
+    if bind || fstype == "cgroup" {
+        return Ok(Source::Remount { change, superblock: None });
     }
-    let mut list = Vec::new();
-    let mut links = Vec::new();
-    for hierarchy in hierarchies.iter().filter(|hierarchy| !hierarchy.is_unified()) {
-        let directory = hierarchy.name().to_owned();
-        links.extend(hierarchy.links().map(|link| (link.to_owned(), directory.clone())));
-        let data =
-            |word: &str| CString::new(word).map_err(|_| Error::invalid("mounts", "NUL byte"));
-        let options = hierarchy.mount_data().split(',').map(data).collect::<Result<_, _>>()?;
-        let own = (!private).then(|| tree(hierarchy.dir())).transpose()?;
-        list.push(V1Mount { directory, options, own });
+    let mut filesystem = filesystem(one, fstype, options, all)?;
+    filesystem.label = None;
+    if !options.superblock.iter().any(|flag| ["ro", "rw"].contains(flag)) {
+        filesystem.flags.push(c"rw".to_owned());
     }
-    Ok(CgroupMount::V1 { hierarchies: list, links })
+    Ok(Source::Remount { change, superblock: Some(filesystem) })
 }

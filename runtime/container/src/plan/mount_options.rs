@@ -10,6 +10,14 @@ pub(crate) mod propagation {
     pub const SHARED: u64 = 1 << 20;
 }
 
+/// Flags of mount(2) that fsconfig(2) has no word for.
+pub(crate) mod old {
+    /// `MS_SILENT`
+    pub const SILENT: u64 = 1 << 15;
+    /// `MS_I_VERSION`
+    pub const I_VERSION: u64 = 1 << 23;
+}
+
 /// One mount's options, sorted by what they act on.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
@@ -17,14 +25,22 @@ pub(crate) struct Options {
     pub bind: bool,
     /// With the mounts below it.
     pub recursive: bool,
+    /// Nothing is mounted: what is at the destination gets these options.
+    pub remount: bool,
+    /// Ids are translated: of the mounts below too?
+    pub idmap: Option<bool>,
     /// Attributes of the mount itself.
     pub top: SetAttr,
+    /// Some word spoke of `top`, even if only to clear what was not set.
+    pub top_given: bool,
     /// Attributes of the mount and all below it (`rro` and the like).
     pub all: SetAttr,
     /// Propagation changes, in order.
     pub propagation: Vec<SetAttr>,
-    /// Flags of the superblock.
+    /// Flags of the superblock, of which a bind mount has none of its own.
     pub superblock: Vec<&'static str>,
+    /// More of them, see [`old`].
+    pub old: u64,
     /// A new tmpfs gets a copy of what it covers.
     pub copy_up: bool,
     /// What only the file system understands.
@@ -37,13 +53,15 @@ enum Effect {
     Clear(u64),
     Atime(u64),
     Superblock(&'static str),
+    Old(u64, bool),
     /// `ro`, `rw`: of the mount and of a new superblock.
     ReadOnly(bool),
     Propagation(u64),
     Bind,
+    Remount,
+    IdMap,
     CopyUp,
     Nothing,
-    Unsupported,
 }
 
 /// The words that are not passed on to the file system, for `features`.
@@ -56,6 +74,8 @@ pub const KNOWN: &[&str] = &[
     "diratime",
     "dirsync",
     "exec",
+    "idmap",
+    "iversion",
     "lazytime",
     "loud",
     "mand",
@@ -63,6 +83,7 @@ pub const KNOWN: &[&str] = &[
     "nodev",
     "nodiratime",
     "noexec",
+    "noiversion",
     "nolazytime",
     "nomand",
     "norelatime",
@@ -75,7 +96,9 @@ pub const KNOWN: &[&str] = &[
     "rdev",
     "rdiratime",
     "relatime",
+    "remount",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnodiratime",
@@ -130,9 +153,13 @@ fn attribute(word: &str) -> Option<Effect> {
 }
 
 fn effect(word: &str) -> Option<Effect> {
-    use Effect::{Bind, CopyUp, Nothing, Propagation, ReadOnly, Superblock, Unsupported};
+    use Effect::{Bind, CopyUp, IdMap, Nothing, Old, Propagation, ReadOnly, Remount, Superblock};
     Some(match word {
-        "defaults" | "silent" | "loud" => Nothing,
+        "defaults" => Nothing,
+        "silent" => Old(old::SILENT, true),
+        "loud" => Old(old::SILENT, false),
+        "iversion" => Old(old::I_VERSION, true),
+        "noiversion" => Old(old::I_VERSION, false),
         "ro" => ReadOnly(true),
         "rw" => ReadOnly(false),
         "bind" | "rbind" => Bind,
@@ -148,17 +175,18 @@ fn effect(word: &str) -> Option<Effect> {
         "shared" | "rshared" => Propagation(propagation::SHARED),
         "unbindable" | "runbindable" => Propagation(propagation::UNBINDABLE),
         "tmpcopyup" => CopyUp,
-        "idmap" | "ridmap" | "remount" => Unsupported,
+        "idmap" | "ridmap" => IdMap,
+        "remount" => Remount,
         _ => return attribute(word),
     })
 }
 
-/// Sorts the words; the error is the word that can't take effect.
-pub(crate) fn parse(words: &[String]) -> Result<Options, String> {
+/// Sorts the words. What is not known is the file system's.
+pub(crate) fn parse(words: &[String]) -> Options {
     let mut options = Options::default();
     for word in words {
         if let Some(effect) = effect(word) {
-            apply(&mut options, word, effect)?;
+            apply(&mut options, word, effect);
             continue;
         }
         match word.strip_prefix('r').and_then(|rest| match rest {
@@ -173,34 +201,54 @@ pub(crate) fn parse(words: &[String]) -> Result<Options, String> {
             None => options.data.push(word.clone()),
         }
     }
-    Ok(options)
+    options
 }
 
-fn apply(options: &mut Options, word: &str, effect: Effect) -> Result<(), String> {
+fn apply(options: &mut Options, word: &str, effect: Effect) {
     match effect {
         Effect::Nothing => {}
-        Effect::Unsupported => return Err(word.to_owned()),
         Effect::CopyUp => options.copy_up = true,
+        Effect::Remount => options.remount = true,
+        Effect::IdMap => options.idmap = Some(word == "ridmap"),
         Effect::Bind => {
             options.bind = true;
             options.recursive = word == "rbind";
         }
         Effect::ReadOnly(on) => {
             options.superblock.push(if on { "ro" } else { "rw" });
+            options.top_given = true;
             change(
                 &mut options.top,
                 if on { Effect::Set(attr::RDONLY) } else { Effect::Clear(attr::RDONLY) },
             );
         }
         Effect::Superblock(flag) => options.superblock.push(flag),
+        Effect::Old(flag, true) => options.old |= flag,
+        Effect::Old(flag, false) => options.old &= !flag,
         Effect::Propagation(propagation) => options.propagation.push(SetAttr {
             propagation,
             recursive: word.starts_with('r'),
             ..SetAttr::default()
         }),
-        attribute => change(&mut options.top, attribute),
+        attribute => {
+            options.top_given = true;
+            change(&mut options.top, attribute);
+        }
     }
-    Ok(())
+}
+
+impl Options {
+    /// What `top` clears without saying so: options of a bind mount replace those of its source, as in
+    /// runc. Access times stay as they are unless some word is about them.
+    pub fn implied(&self) -> u64 {
+        const TIMES: u64 = attr::ATIME | attr::NODIRATIME;
+        let mut all = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        if (self.top.set | self.top.clear) & TIMES != 0 {
+            all |= TIMES;
+        }
+        // A mode of access times is a value of several bits, which only goes as a whole.
+        all & !(self.top.set & !attr::ATIME) & !self.top.clear
+    }
 }
 
 /// A later word wins over an earlier one.
@@ -232,7 +280,7 @@ mod tests {
 
     #[test]
     fn options_are_sorted_and_the_last_wins() {
-        let o = parse(&words("nosuid,strictatime,mode=755,ro,suid,noexec,size=64k")).unwrap();
+        let o = parse(&words("nosuid,strictatime,mode=755,ro,suid,noexec,size=64k"));
         assert_eq!(o.top.set, attr::STRICTATIME | attr::RDONLY | attr::NOEXEC);
         assert_eq!(o.top.clear, attr::ATIME | attr::NOSUID);
         assert_eq!(o.superblock, ["ro"]);
@@ -242,7 +290,7 @@ mod tests {
 
     #[test]
     fn recursive_forms_act_on_all_mounts() {
-        let o = parse(&words("rbind,rro,rnosuid,rprivate,slave")).unwrap();
+        let o = parse(&words("rbind,rro,rnosuid,rprivate,slave"));
         assert!(o.bind && o.recursive);
         assert_eq!((o.all.set, o.all.recursive), (attr::RDONLY | attr::NOSUID, true));
         let changes: Vec<_> = o.propagation.iter().map(|p| (p.propagation, p.recursive)).collect();
@@ -250,14 +298,31 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_take_effect_is_named() {
-        assert_eq!(parse(&words("rw,idmap")), Err("idmap".to_owned()));
+    fn options_of_a_bind_replace_those_of_its_source() {
+        let flags = attr::RDONLY | attr::NOSUID | attr::NODEV | attr::NOEXEC | attr::NOSYMFOLLOW;
+        for (text, given, implied) in [
+            ("bind", false, flags),
+            ("bind,ro", true, flags & !attr::RDONLY),
+            ("bind,rw", true, flags & !attr::RDONLY),
+            ("bind,noatime", true, flags | attr::NODIRATIME),
+            ("bind,nodiratime", true, flags | attr::ATIME),
+        ] {
+            let o = parse(&words(text));
+            assert_eq!((o.top_given, o.implied()), (given, implied), "{text}");
+        }
+    }
+
+    #[test]
+    fn negations_take_back() {
+        assert_eq!(parse(&words("iversion,silent,noiversion")).old, old::SILENT);
+        assert_eq!(parse(&words("silent,loud,iversion")).old, old::I_VERSION);
+        assert_eq!(parse(&words("ridmap,idmap")).idmap, Some(false));
     }
 
     #[test]
     fn the_known_words_are_known() {
         for word in KNOWN {
-            assert!(parse(&[(*word).to_owned()]).unwrap().data.is_empty(), "{word}");
+            assert!(parse(&[(*word).to_owned()]).data.is_empty(), "{word}");
         }
     }
 }

@@ -177,14 +177,13 @@ fn linux() -> Linux {
             supported_flags: supported_flags(),
         },
         apparmor: Enabled { enabled: true },
-        // Processes are labelled, mounts are not yet.
-        selinux: Enabled { enabled: false },
+        selinux: Enabled { enabled: true },
         intel_rdt: Enabled { enabled: false },
         memory_policy: MemoryPolicy {
             modes: container::MEMORY_POLICY_MODES,
             flags: container::MEMORY_POLICY_FLAGS,
         },
-        mount_extensions: MountExtensions { idmap: Enabled { enabled: false } },
+        mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
         net_devices: Enabled { enabled: false },
     }
 }
