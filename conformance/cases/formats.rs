@@ -403,6 +403,13 @@ fn features(env: &mut Env) -> Outcome {
             ensure!(has(pointer, value), "{pointer} lacks {value}");
         }
     }
+    if env.is(Peer::Ghost) {
+        // Of version 1.3 of the runtime-spec.
+        ensure!(has("/linux/memoryPolicy/modes", "MPOL_WEIGHTED_INTERLEAVE"), "memoryPolicy.modes");
+        ensure!(has("/linux/memoryPolicy/flags", "MPOL_F_STATIC_NODES"), "memoryPolicy.flags");
+        let all = json!({"enabled": true, "schemata": true, "monitoring": true});
+        ensure_eq!(features["linux"]["intelRdt"], all, "intelRdt");
+    }
     for pointer in ["/linux/cgroup/v1", "/linux/cgroup/v2", "/linux/seccomp/enabled"] {
         ensure_eq!(features.pointer(pointer), Some(&json!(true)), "{pointer}");
     }

@@ -12,6 +12,7 @@ mod formats;
 mod hardening;
 mod hooks;
 mod idmapped_mounts;
+mod intel_rdt;
 mod lifecycle;
 mod memory_policy;
 mod mount_options;
@@ -43,6 +44,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         process::CASES,
         scheduling::CASES,
         memory_policy::CASES,
+        intel_rdt::CASES,
         terminal::CASES,
         exec::CASES,
         exec_cgroup::CASES,

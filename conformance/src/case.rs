@@ -86,6 +86,10 @@ pub enum Need {
     Cpus(u32),
     /// A kernel with memory policies.
     Numa,
+    /// A mounted resctrl file system.
+    Resctrl,
+    /// None.
+    NoResctrl,
     /// A command of this name on the PATH.
     Command(&'static str),
 }

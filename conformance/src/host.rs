@@ -69,6 +69,8 @@ impl Host {
                 Path::new("/proc/self/numa_maps").exists(),
                 "no memory policies in this kernel".to_owned(),
             ),
+            Need::Resctrl => (resctrl(), "no resctrl file system is mounted".to_owned()),
+            Need::NoResctrl => (!resctrl(), "a resctrl file system is mounted".to_owned()),
             Need::Command(name) => (find_command(name).is_some(), format!("no {name} command")),
         };
         (!met).then_some(reason)
@@ -95,6 +97,12 @@ impl Host {
 fn realtime() -> bool {
     let chrt = std::process::Command::new("chrt").args(["--fifo", "1", "true"]).output();
     chrt.is_ok_and(|output| output.status.success())
+}
+
+/// Whether a resctrl file system is mounted.
+fn resctrl() -> bool {
+    let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    table.lines().any(|row| row.split(' ').nth(2) == Some("resctrl"))
 }
 
 /// The CPUs that the runner may run on.

@@ -7,6 +7,7 @@ use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Context, Error};
+use crate::json_path;
 use crate::json_tree::Node;
 use crate::respell::respell;
 use crate::type_errors;
@@ -43,6 +44,15 @@ impl Bundle {
             violation.line = violation.error.field().map(|field| tree.line(&self.text, &field));
         }
         Error::Many(found)
+    }
+
+    /// Whether config.json has `true` at this path, be it a field that oci-spec knows or not.
+    pub(crate) fn says_true(&self, path: &str) -> bool {
+        let names = json_path::names(path);
+        let Some(tree) = Node::read(&self.text) else { return false };
+        let chain = tree.along(&names);
+        let found = chain.last().filter(|_| chain.len() == names.len());
+        found.is_some_and(|member| self.text[member.value.range.clone()] == *b"true")
     }
 
     /// The container's root directory on the host.

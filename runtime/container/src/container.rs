@@ -180,6 +180,9 @@ impl Container {
             self.state.cgroup.kill_all(SIGKILL)?;
         }
         self.state.cgroup.remove()?;
+        if let Some(groups) = &self.state.intel_rdt {
+            groups.remove()?;
+        }
         self.entry.remove()?;
         hooks::run_poststop(&self.state);
         Ok(())

@@ -130,7 +130,14 @@ fn launch(
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
     let lock = entry.lock();
-    let mut creation = Creation { entry, state, process: None, has_cgroup: false, pid_file: None };
+    let mut creation = Creation {
+        entry,
+        state,
+        process: None,
+        has_cgroup: false,
+        has_resctrl: false,
+        pid_file: None,
+    };
     let made = lock.and_then(|lock| {
         let listener = if with_socket { Some(listen_at(&creation.entry.socket())?) } else { None };
         creation.make(options, &mut plan, listener, seccomp.as_ref()).map(|channel| (channel, lock))
@@ -152,6 +159,7 @@ struct Creation<'a> {
     state: State,
     process: Option<Process>,
     has_cgroup: bool,
+    has_resctrl: bool,
     pid_file: Option<&'a Path>,
 }
 
@@ -172,6 +180,10 @@ impl<'a> Creation<'a> {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         self.state.cgroup.create(resources)?;
         self.has_cgroup = true;
+        if let Some(groups) = &plan.intel_rdt {
+            self.has_resctrl = true;
+            groups.create()?;
+        }
         if !plan.rootfs.opened_by_init {
             let mut translator = Translator::new(&plan.namespaces, None);
             let mounts = &plan.rootfs.mounts;
@@ -188,6 +200,9 @@ impl<'a> Creation<'a> {
         self.state.pid = process.pid;
         let process = self.process.insert(process);
         self.state.cgroup.join(Pid::from_raw(process.pid))?;
+        if let Some(groups) = &self.state.intel_rdt {
+            groups.join(process.pid)?;
+        }
         if plan.wait_for_parent {
             proceed(&channel)?;
         }
@@ -291,6 +306,9 @@ impl<'a> Creation<'a> {
             }
             warn(self.state.cgroup.remove().map_err(Error::from));
         }
+        if let Some(groups) = self.state.intel_rdt.as_ref().filter(|_| self.has_resctrl) {
+            warn(groups.remove());
+        }
         warn(self.entry.remove());
         if spawned {
             hooks::run_poststop(&self.state);
@@ -338,6 +356,7 @@ fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Re
         process: spec.process().as_ref().map(Defaults::from).unwrap_or_default(),
         memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
         personality: linux.and_then(|linux| linux.personality().clone()),
+        intel_rdt: plan.intel_rdt.as_ref().map(|plan| plan.groups.clone()),
         namespaces: plan.namespaces.all(),
         owns_pids: plan.namespaces.new & flag::PID != 0,
         agent: plan.agent.clone(),

@@ -160,6 +160,7 @@ impl Container {
     fn waits(&self, plan: &ProcessPlan) -> bool {
         self.state.cgroup.mode() != cgroup::Mode::V2
             || plan.oom_score_adj.is_some()
+            || self.state.intel_rdt.is_some()
             || self.state.namespaces & flag::USER != 0
     }
 
@@ -183,6 +184,9 @@ impl Container {
             spawn::prioritise(process.pid, plan)?;
         }
         cgroup.join(Pid::from_raw(process.pid))?;
+        if let Some(groups) = &self.state.intel_rdt {
+            groups.join(process.pid)?;
+        }
         if self.waits(plan) {
             // EPIPE: its last words, or its end, tell more.
             let _ = channel.send(&Message::Proceed);

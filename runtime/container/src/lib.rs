@@ -21,6 +21,7 @@ mod hooks;
 mod host_tree;
 mod idmap;
 mod init;
+mod intel_rdt;
 mod json_path;
 mod json_tree;
 mod plan;

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::Agent;
 use crate::container::Container;
 use crate::error::{Context, Error};
+use crate::intel_rdt::Groups;
 
 const STATE: &str = "state.json";
 const SECCOMP: &str = "seccomp.bpf";
@@ -72,6 +73,8 @@ pub(crate) struct State {
     /// Of the seccomp profile, when that leaves system calls to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Agent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intel_rdt: Option<Groups>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -34,6 +34,7 @@ use crate::agent::Agent;
 use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::host_tree::HostTree;
+use crate::intel_rdt;
 use crate::report::{Report, each};
 use mount_options::propagation;
 
@@ -51,6 +52,7 @@ pub(crate) struct InitPlan {
     /// Scheduler and I/O priority are the parent's to set: root in a user namespace may not.
     pub priorities_by_parent: bool,
     pub loopback: bool,
+    pub intel_rdt: Option<intel_rdt::Plan>,
     pub keyring: Option<CString>,
     pub rootfs: RootfsPlan,
     pub hostname: Option<String>,
@@ -180,6 +182,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let wait_at_once = namespaces.new & flag::USER != 0 || namespaces.needs_intermediate();
     let hostname = report.take(namespaces.named("hostname", spec.hostname(), flag::UTS));
     let domainname = report.take(namespaces.named("domainname", spec.domainname(), flag::UTS));
+    let intel_rdt = report.take(intel_rdt(input, linux));
     let memory_policy = linux.memory_policy().as_ref().map(scheduling::memory_policy);
     let memory_policy = report.take(memory_policy.transpose());
     let personality = linux.personality().as_ref().map(scheduling::personality);
@@ -187,11 +190,12 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let sysctls = report.take(sysctls(linux, &namespaces));
     let rootfs = report.keep(rootfs(input, linux, &namespaces));
     let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
-        wait_for_parent: wait_at_once || v1,
+        wait_for_parent: wait_at_once || v1 || intel_rdt.is_some(),
         wait_at_once,
         late_cgroup_namespace: v1 && new_cgroup,
         priorities_by_parent: priorities_by_parent(namespaces.has(flag::USER)),
         loopback: namespaces.new & flag::NET != 0,
+        intel_rdt,
         keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),
         hostname,
         domainname,
@@ -220,6 +224,14 @@ fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
     // That is for exec only: what holds for init is said by linux.resources.cpu.cpus.
     (plan.scheduling.initial_cpus, plan.scheduling.final_cpus) = (None, None);
     Ok(plan)
+}
+
+fn intel_rdt(input: &Input<'_>, linux: &Linux) -> Result<Option<intel_rdt::Plan>, Error> {
+    let Some(given) = linux.intel_rdt() else { return Ok(None) };
+    // Deprecated, for parts of what a monitoring group has; oci-spec does not read them.
+    let flags = ["linux.intelRdt.enableCMT", "linux.intelRdt.enableMBM"];
+    let monitored = flags.into_iter().any(|flag| input.bundle.says_true(flag));
+    intel_rdt::plan(given, input.id, monitored, intel_rdt::mount_point).map(Some)
 }
 
 /// An unprivileged parent may not set them for another user; the process itself may lower them.
@@ -296,10 +308,8 @@ fn check_version(version: &str) -> Result<(), Error> {
 
 /// Sections whose part is not built yet: an error, so that nothing asked for is silently left out.
 fn refuse_unbuilt(linux: &Linux) -> Result<(), Error> {
-    let given = [
-        ("linux.intelRdt", linux.intel_rdt().is_some()),
-        ("linux.netDevices", linux.net_devices().as_ref().is_some_and(|map| !map.is_empty())),
-    ];
+    let given =
+        [("linux.netDevices", linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()))];
     let mut report = Report::default();
     for (field, _) in given.iter().filter(|(_, given)| *given) {
         report.add(*field, "not supported yet");

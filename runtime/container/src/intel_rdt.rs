@@ -1,0 +1,236 @@
+//! linux.intelRdt: the container's groups of the resctrl file system.
+//!
+//! ```text
+//! <resctrl>/<closID, or the container's id>/   the control group: how much cache and bandwidth
+//!     schemata, tasks
+//!     mon_groups/<container's id>/tasks        the monitoring group: what is used of it
+//! ```
+
+mod schemata;
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use oci_spec::runtime::LinuxIntelRdt;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Error, Os};
+use crate::report::Report;
+
+/// What is in a group beside other groups, and so can't be a group's name.
+const RESERVED: &[&str] = &[".", "..", "info", "mon_data", "mon_groups"];
+
+/// The groups of one container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Groups {
+    /// The control group's directory.
+    control: PathBuf,
+    /// It has not been there before.
+    made: bool,
+    /// Others may be in it: it has a name that the configuration gave it.
+    shared: bool,
+    /// The monitoring group's directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    monitor: Option<PathBuf>,
+}
+
+/// What `create` does about them.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub groups: Groups,
+    /// To be written once the control group is there; empty for nothing.
+    schemata: String,
+}
+
+/// Checks `linux.intelRdt` and finds out what there is already. `monitored` asks for a monitoring group
+/// as `enableMonitoring` does, `root` is where resctrl is mounted.
+pub(crate) fn plan(
+    given: &LinuxIntelRdt,
+    id: &str,
+    monitored: bool,
+    root: impl FnOnce() -> Result<Option<PathBuf>, Error>,
+) -> Result<Plan, Error> {
+    let mut report = Report::default();
+    let name = given.clos_id().as_deref().filter(|name| !name.is_empty());
+    if let Some(name) = name.filter(|name| !is_group(name)) {
+        report.add("linux.intelRdt.closID", format!("{name:?} can't be the name of a group"));
+    }
+    if name.is_none() && !is_group(id) {
+        report.add("linux.intelRdt", format!("{id:?}, the container's id, can't name a group"));
+    }
+    let lines = report.take(schemata::lines(given));
+    let Some(root) = root()? else {
+        report.add("linux.intelRdt", "no resctrl file system is mounted on this host");
+        return report.finish(None);
+    };
+    for (field, info) in schemata::needed(given) {
+        if !info.iter().any(|info| root.join("info").join(info).is_dir()) {
+            let reason = format!("the resctrl file system offers no {}", info[0]);
+            report.push(Error::host(field, reason, Errno::ENOTSUP));
+        }
+    }
+    let control = match name {
+        Some("/") => root,
+        name => root.join(name.unwrap_or(id)),
+    };
+    let exists = control.is_dir();
+    match name {
+        None if exists => {
+            let step = format!("make resctrl group {}", control.display());
+            report.push(Error::host("linux.intelRdt", step, Errno::EEXIST));
+        }
+        Some(name) if !exists && lines.is_empty() => {
+            let step = format!("no group {name:?} (without a schema it must be there before)");
+            report.push(Error::host("linux.intelRdt.closID", step, Errno::ENOENT));
+        }
+        Some(_) if exists && !lines.is_empty() => {
+            let path = control.join("schemata");
+            let current = report.take(read(&path));
+            report.take(schemata::compare(&lines, &current).map_err(|line| {
+                let reason = format!("{line:?} is not what {} has", path.display());
+                Error::invalid("linux.intelRdt", reason)
+            }));
+        }
+        _ => {}
+    }
+    let monitored = monitored || *given.enable_monitoring() == Some(true);
+    let groups = Groups {
+        monitor: monitored.then(|| control.join("mon_groups").join(id)),
+        control,
+        made: !exists,
+        shared: name.is_some(),
+    };
+    let schemata = if exists { String::new() } else { lines };
+    report.finish(Some(Plan { groups, schemata }))
+}
+
+fn is_group(name: &str) -> bool {
+    name == "/" || !name.contains('/') && !RESERVED.contains(&name)
+}
+
+fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).context(|| format!("read {}", path.display()))
+}
+
+impl Plan {
+    /// Makes the groups. What was made before an error is for [`Groups::remove`].
+    pub fn create(&self) -> Result<(), Error> {
+        self.make_control()?;
+        self.groups.monitor.as_deref().map_or(Ok(()), make)
+    }
+
+    fn make_control(&self) -> Result<(), Error> {
+        let Groups { control, made, .. } = &self.groups;
+        if *made {
+            match make(control) {
+                // Somebody else has made it since we looked: it is shared then.
+                Err(Error::System { source: Os(Errno::EEXIST), .. }) if self.groups.shared => {}
+                result => result?,
+            }
+        }
+        if self.schemata.is_empty() { Ok(()) } else { write(control, "schemata", &self.schemata) }
+    }
+}
+
+impl Groups {
+    /// Moves a process of one thread; what it starts later is in the same groups.
+    pub fn join(&self, pid: i32) -> Result<(), Error> {
+        for group in [Some(&self.control), self.monitor.as_ref()].into_iter().flatten() {
+            write(group, "tasks", &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Removes what was made for this container, once it has no process.
+    pub fn remove(&self) -> Result<(), Error> {
+        if let Some(monitor) = &self.monitor {
+            remove(monitor)?;
+        }
+        // Tasks of other containers would fall back to the group of everybody.
+        let used = || read(&self.control.join("tasks")).is_ok_and(|tasks| !tasks.trim().is_empty());
+        if self.made && !(self.shared && used()) {
+            remove(&self.control)?;
+        }
+        Ok(())
+    }
+}
+
+fn make(group: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().mode(0o755).create(group);
+    made.context(|| format!("linux.intelRdt: make resctrl group {}", group.display()))
+}
+
+fn remove(group: &Path) -> Result<(), Error> {
+    match fs::remove_dir(group) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result.context(|| format!("remove resctrl group {}", group.display())),
+    }
+}
+
+/// One write: the kernel takes all lines or none.
+fn write(group: &Path, file: &str, text: &str) -> Result<(), Error> {
+    let path = group.join(file);
+    let written = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| {
+        let mut step = format!("linux.intelRdt: write {:?} to {}", text.trim_end(), path.display());
+        if let Some(words) = last_status(group) {
+            step.push_str(&format!(" ({words})"));
+        }
+        Error::system(step, error)
+    })
+}
+
+/// What the kernel has to say about the last write that failed.
+fn last_status(group: &Path) -> Option<String> {
+    let mut roots = group.ancestors().map(|dir| dir.join("info/last_cmd_status"));
+    let words = roots.find_map(|path| fs::read_to_string(path).ok())?;
+    let words = words.trim();
+    (!words.is_empty() && words != "ok").then(|| words.to_owned())
+}
+
+/// Where the host has resctrl mounted.
+pub(crate) fn mount_point() -> Result<Option<PathBuf>, Error> {
+    let table = fs::read("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    Ok(find_mount(&table))
+}
+
+fn find_mount(table: &[u8]) -> Option<PathBuf> {
+    table.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let point = fields.nth(4)?;
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        (kind == b"resctrl").then(|| PathBuf::from(std::ffi::OsString::from_vec(unescaped(point))))
+    })
+}
+
+/// A path of mountinfo, in which blanks are octal: `\040`.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                plain.push(byte);
+                rest = &tail[3..];
+            }
+            _ => {
+                plain.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests;
