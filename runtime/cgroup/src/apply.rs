@@ -9,6 +9,7 @@ use oci_spec::runtime::LinuxResources;
 use crate::devices::{self, Rule, filter, list::List};
 use crate::dir::{Dir, write_once};
 use crate::plan::{Otherwise, Write, v1, v2};
+use crate::rootless::is_rootless;
 use crate::{Cgroup, Error, Mode, Result};
 
 /// The v1 file whose limit decides what the kernel accepts first.
@@ -137,17 +138,17 @@ impl Cgroup {
         }
     }
 
-    /// Without privileges, device rules are really not expected to work; and there may be no
-    /// directory, see [`Cgroup::rootless`].
+    /// Without privileges, device rules are not expected to work, as in runc: the kernel lets only
+    /// those use a device node that could do so without the container.
     fn unless_rootless(&self, result: Result<()>) -> Result<()> {
-        use Errno::{EACCES, ENOENT, EPERM, EROFS};
+        use Errno::{EACCES, EPERM, EROFS};
         match result {
             Err(
-                Error::LoadFilter { source, .. }
-                | Error::Filter { source, .. }
-                | Error::Write { source, .. },
-            ) if self.rootless && matches!(source, EACCES | EPERM | EROFS) => Ok(()),
-            Err(Error::Open { source: ENOENT, .. }) if self.rootless && !self.explicit => Ok(()),
+                Error::LoadFilter { source: EACCES | EPERM | EROFS, .. }
+                | Error::Filter { source: EACCES | EPERM | EROFS, .. }
+                | Error::Write { source: EACCES | EPERM | EROFS, .. },
+            ) if is_rootless() => Ok(()),
+            Err(Error::NoController { .. }) if !self.inherited.is_empty() => Ok(()),
             result => result,
         }
     }
@@ -259,8 +260,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_an_error_or_skipped_or_replaced() {
-        let cgroup =
-            Cgroup { mode: Mode::V1, hierarchies: vec![], explicit: true, rootless: false };
+        let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![] };
         let dir = directory("missing", &["io.weight"]);
         let result = cgroup.write_one(&dir, &write("io.bfq.weight", Otherwise::Fail));
         assert!(matches!(result, Err(Error::Write { source: Errno::ENOENT, .. })), "{result:?}");
@@ -275,8 +275,7 @@ mod tests {
 
     #[test]
     fn a_hierarchy_that_is_missing_is_an_error_unless_skipped() {
-        let cgroup =
-            Cgroup { mode: Mode::V1, hierarchies: vec![], explicit: true, rootless: false };
+        let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![] };
         let result = cgroup.write(&[write("io.max", Otherwise::Fail)]);
         assert!(matches!(result, Err(Error::NoController { .. })), "{result:?}");
         cgroup.write(&[write("io.max", Otherwise::Skip)]).unwrap();

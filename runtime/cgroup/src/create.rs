@@ -58,11 +58,7 @@ impl Cgroup {
     ) -> Result<()> {
         let mut fresh = true;
         for hierarchy in &self.hierarchies {
-            match self.make(hierarchy, resources, writes, made) {
-                Ok(new) => fresh &= new,
-                Err(error) if self.may_do_without(&error) => {}
-                Err(error) => return Err(error),
-            }
+            fresh &= self.make(hierarchy, resources, writes, made)?;
         }
         self.write(writes)?;
         self.set_devices(rules, fresh)

@@ -3,7 +3,6 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::dir::Dir;
@@ -13,20 +12,14 @@ use crate::{Cgroup, Error, Result, membership};
 impl Cgroup {
     /// The v2 directory, pure or the hybrid's, opened O_PATH: for `CLONE_INTO_CGROUP` (kernel 5.7),
     /// which makes a process there without the wait that moving it costs. None on pure v1, and where
-    /// a rootless container does without.
+    /// the container has no cgroup of its own.
     ///
     /// # Errors
     ///
     /// [`Error::Open`].
     pub fn unified_dir(&self) -> Result<Option<OwnedFd>> {
         let Some(hierarchy) = self.unified() else { return Ok(None) };
-        match Dir::open(&hierarchy.dir()) {
-            Ok(dir) => Ok(Some(dir.fd)),
-            Err(Error::Open { source: Errno::ENOENT, .. }) if self.rootless && !self.explicit => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+        Dir::open(&hierarchy.dir()).map(|dir| Some(dir.fd))
     }
 
     /// As [`Cgroup::unified_dir`], for one more process of a running container: the directory that
@@ -81,12 +74,7 @@ impl Cgroup {
         hierarchies: impl Iterator<Item = &'a Hierarchy>,
     ) -> Result<()> {
         for hierarchy in hierarchies {
-            match add(&hierarchy.dir(), pid) {
-                Err(Error::Join { source: Errno::ENOENT, .. })
-                    if self.rootless && !self.explicit => {}
-                Err(error) if self.may_do_without(&error) => {}
-                result => result?,
-            }
+            add(&hierarchy.dir(), pid)?;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ mod pids;
 mod plan;
 mod remove;
 pub mod stats;
+mod rootless;
 mod tree;
 
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ pub use error::{Error, Result};
 pub use hierarchy::Hierarchy;
 pub use mode::Mode;
 pub use oom::OomWatch;
+pub use rootless::is_rootless;
 
 /// The place of one container in every hierarchy. It holds paths, no descriptors, and is saved with
 /// the container's state.
@@ -42,9 +44,9 @@ pub use oom::OomWatch;
 pub struct Cgroup {
     mode: Mode,
     hierarchies: Vec<Hierarchy>,
-    /// Whether `linux.cgroupsPath` named it; if not, a rootless container may do without.
-    explicit: bool,
-    rootless: bool,
+    /// Where it has no cgroup of its own. Of interest while it is made only.
+    #[serde(skip)]
+    inherited: Vec<Hierarchy>,
 }
 
 impl Cgroup {
@@ -67,15 +69,12 @@ impl Cgroup {
         self.hierarchy(controller).map(Hierarchy::dir)
     }
 
-    /// Takes the runtime for one without privileges, as runc's rootless cgroup manager is.
-    ///
-    /// The device filter may then be refused, and where `linux.cgroupsPath` is absent a directory
-    /// that may not be made is left out: the container stays in the runtime's own cgroup. A limit
-    /// that can't be set remains an error.
+    /// The hierarchies where it stays in the runtime's own cgroup, which is their path, because the
+    /// caller may not make another. A limit there is an error; there are no device rules, nothing to
+    /// freeze, and no list of processes.
     #[must_use]
-    pub fn rootless(mut self, rootless: bool) -> Cgroup {
-        self.rootless = rootless;
-        self
+    pub fn inherited(&self) -> &[Hierarchy] {
+        &self.inherited
     }
 
     /// The hierarchy that a controller is on.
@@ -94,15 +93,5 @@ impl Cgroup {
     /// The hierarchy that answers which processes the container has: all hierarchies hold the same.
     fn census(&self) -> Option<&Hierarchy> {
         self.unified().or_else(|| self.hierarchy("devices")).or_else(|| self.hierarchies.first())
-    }
-
-    /// Whether a directory that can't be made for want of permission may be left out.
-    fn may_do_without(&self, error: &Error) -> bool {
-        use nix::errno::Errno::{EACCES, EPERM, EROFS};
-        let source = match error {
-            Error::Create { source, .. } | Error::Join { source, .. } => source,
-            _ => return false,
-        };
-        self.rootless && !self.explicit && matches!(source, EACCES | EPERM | EROFS)
     }
 }

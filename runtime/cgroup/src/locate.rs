@@ -2,11 +2,14 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statfs::CGROUP_SUPER_MAGIC;
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::hierarchy::Hierarchy;
 use crate::membership::{self, Membership};
 use crate::mode::{ROOT, kind};
+use crate::rootless::is_rootless;
 use crate::{Cgroup, Error, Mode, Result};
 
 /// Our own place in each hierarchy.
@@ -40,6 +43,10 @@ impl Cgroup {
     /// processes of its own can't hand controllers down. An absent one is the container's id.
     /// `..` never leads out: it is resolved as in a root directory.
     ///
+    /// Without privileges and with no `cgroups_path`, a hierarchy where the caller may make nothing
+    /// is left out, and the container stays in the runtime's own cgroup: see
+    /// [`Cgroup::inherited`].
+    ///
     /// # Errors
     ///
     /// [`Error::NotOwn`] when `cgroups_path` is the root, and when /proc/self/cgroup can't be used.
@@ -51,12 +58,36 @@ impl Cgroup {
             return Err(Error::NotOwn { path: path.into() });
         }
         let wanted = Wanted { inner, absolute: path.is_absolute() };
-        let hierarchies = match mode {
+        let places = match mode {
             Mode::V2 => vec![on_v2(&wanted)?],
             Mode::V1 | Mode::Hybrid => on_v1(mode, &wanted)?,
         };
-        Ok(Cgroup { mode, hierarchies, explicit: given.is_some(), rootless: false })
+        let optional = given.is_none() && is_rootless();
+        let mut cgroup = Cgroup { mode, hierarchies: Vec::new(), inherited: Vec::new() };
+        for Place { hierarchy, own } in places {
+            if optional && !may_make(&hierarchy) {
+                cgroup.inherited.push(Hierarchy { path: own, ..hierarchy });
+            } else {
+                cgroup.hierarchies.push(hierarchy);
+            }
+        }
+        Ok(cgroup)
     }
+}
+
+/// The container's place in one hierarchy, and the runtime's own.
+struct Place {
+    hierarchy: Hierarchy,
+    own: PathBuf,
+}
+
+/// Whether the caller may make the directory and, on v2, move a process there from beside it.
+fn may_make(hierarchy: &Hierarchy) -> bool {
+    let dir = hierarchy.dir();
+    let Some(parent) = dir.parent() else { return false };
+    let may_write =
+        |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
+    may_write(parent) && (!hierarchy.is_unified() || may_write(&parent.join("cgroup.procs")))
 }
 
 /// `cgroupsPath`, cleaned; `inner` is absolute in any case.
@@ -75,21 +106,24 @@ impl Wanted {
     }
 }
 
-fn on_v2(wanted: &Wanted) -> Result<Hierarchy> {
-    let base = if wanted.absolute {
+fn on_v2(wanted: &Wanted) -> Result<Place> {
+    let own = if wanted.absolute {
         PathBuf::new()
     } else {
         let own =
             membership::of(Path::new(SELF))?.into_iter().find(|one| one.controllers.is_empty());
         let own = own.ok_or_else(|| Error::NoMembership { path: SELF.into() })?;
-        let own = clean(Path::new(&own.path));
-        own.parent().unwrap_or(&own).into()
+        clean(Path::new(&own.path))
     };
-    Ok(Hierarchy { controllers: String::new(), name: String::new(), path: wanted.below(&base) })
+    let path = wanted.below(own.parent().unwrap_or(&own));
+    Ok(Place {
+        hierarchy: Hierarchy { controllers: String::new(), name: String::new(), path },
+        own,
+    })
 }
 
-fn on_v1(mode: Mode, wanted: &Wanted) -> Result<Vec<Hierarchy>> {
-    let mut hierarchies = Vec::new();
+fn on_v1(mode: Mode, wanted: &Wanted) -> Result<Vec<Place>> {
+    let mut places = Vec::new();
     for Membership { controllers, path } in membership::of(Path::new(SELF))? {
         let name = if controllers.is_empty() {
             (mode == Mode::Hybrid).then(|| "unified".into())
@@ -99,17 +133,18 @@ fn on_v1(mode: Mode, wanted: &Wanted) -> Result<Vec<Hierarchy>> {
             None
         };
         let Some(name) = name else { continue };
-        let base = if wanted.absolute {
+        let own = if wanted.absolute {
             PathBuf::new()
         } else {
             visible(&Path::new(ROOT).join(&name), &clean(Path::new(&path)))
         };
-        hierarchies.push(Hierarchy { controllers, name, path: wanted.below(&base) });
+        let hierarchy = Hierarchy { controllers, name, path: wanted.below(&own) };
+        places.push(Place { hierarchy, own });
     }
     // As the mounts below /sys/fs/cgroup are ordered, which is by the hierarchy's number: v2 last.
-    hierarchies.reverse();
-    hierarchies.sort_by_key(Hierarchy::is_unified);
-    Ok(hierarchies)
+    places.reverse();
+    places.sort_by_key(|place| place.hierarchy.is_unified());
+    Ok(places)
 }
 
 /// The directory below /sys/fs/cgroup of a v1 hierarchy, if it is mounted.

@@ -115,8 +115,7 @@ fn launch(
     check_preserved(options.preserve_fds)?;
     let linux = options.bundle.spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?
-        .rootless(!nix::unistd::geteuid().is_root());
+    let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?;
     let planned = plan::build(&plan::Input {
         bundle: options.bundle,
         id: options.id,

@@ -36,14 +36,15 @@ pub(super) fn plan(all: &Surroundings<'_>) -> Result<CgroupMount, Error> {
     let tree = |path: PathBuf| {
         HostTree::new(&path, false, [cut_off(mount_options::propagation::PRIVATE, false).into()])
     };
-    let hierarchies = all.input.cgroup.hierarchies();
+    let cgroup = all.input.cgroup;
+    let mut hierarchies = cgroup.hierarchies().iter().chain(cgroup.inherited());
     if all.input.cgroup.mode() == cgroup::Mode::V2 {
-        let host = hierarchies.first().filter(|_| !private).map(Hierarchy::mount_point);
+        let host = hierarchies.next().filter(|_| !private).map(Hierarchy::mount_point);
         return Ok(CgroupMount::V2 { host: host.map(tree).transpose()? });
     }
     let mut list = Vec::new();
     let mut links = Vec::new();
-    for hierarchy in hierarchies.iter().filter(|hierarchy| !hierarchy.is_unified()) {
+    for hierarchy in hierarchies.filter(|hierarchy| !hierarchy.is_unified()) {
         let directory = hierarchy.name().to_owned();
         links.extend(hierarchy.links().map(|link| (link.to_owned(), directory.clone())));
         let data =
