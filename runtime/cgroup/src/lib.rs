@@ -24,8 +24,8 @@ mod owner;
 mod pids;
 mod plan;
 mod remove;
-pub mod stats;
 mod rootless;
+pub mod stats;
 mod tree;
 
 use std::path::PathBuf;

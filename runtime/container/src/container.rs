@@ -10,6 +10,7 @@ use nix::fcntl::Flock;
 use nix::libc::SIGKILL;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::census;
 use crate::error::{Context, Error};
 use crate::hooks;
 use crate::process::Stat;
@@ -147,7 +148,7 @@ impl Container {
             if init.is_none() && !all && self.pids()?.is_empty() {
                 return Err(Error::NotRunning);
             }
-            return Ok(self.state.cgroup.kill_all(signal)?);
+            return self.kill_all(signal);
         }
         let init = init.ok_or(Error::NotRunning)?;
         match sys::process::pidfd_send_signal(init.as_fd(), signal) {
@@ -159,6 +160,26 @@ impl Container {
             self.state.cgroup.thaw()?;
         }
         Ok(())
+    }
+
+    fn kill_all(&self, signal: i32) -> Result<(), Error> {
+        if self.has_cgroup() {
+            return Ok(self.state.cgroup.kill_all(signal)?);
+        }
+        for pid in self.pids()? {
+            let sent = sys::process::pidfd_open(pid)
+                .and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), signal));
+            match sent {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                result => result.context(|| format!("send signal {signal} to process {pid}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Not so where an unprivileged user may make none.
+    fn has_cgroup(&self) -> bool {
+        !self.state.cgroup.hierarchies().is_empty()
     }
 
     /// Removes all that there is of a stopped or created container; of any with `force`.
@@ -216,7 +237,14 @@ impl Container {
 
     /// Every process of the container, as host pids.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        Ok(self.state.cgroup.pids()?)
+        if self.has_cgroup() {
+            return Ok(self.state.cgroup.pids()?);
+        }
+        match self.init_is_there() {
+            true if self.state.owns_pids => census::in_pid_namespace_of(self.state.pid),
+            true => Err(Error::Uncounted),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// Freezes every process.

@@ -102,6 +102,11 @@ pub enum Error {
     /// A process started in a paused container would not run.
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     ExecPaused,
+    /// Without a cgroup, the container's processes are those of its pid namespace.
+    #[error(
+        "the container has neither a cgroup nor a pid namespace of its own to find its processes by"
+    )]
+    Uncounted,
     /// The id can't be one.
     #[error("invalid container ID format: {id:?}")]
     InvalidId {

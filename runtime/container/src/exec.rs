@@ -12,6 +12,7 @@ use crate::container::{Container, Status};
 use crate::create::check_preserved;
 use crate::error::{Context, Error, InitFailure};
 use crate::init::{self, Procfs, Root, Step, console, identity, program};
+use crate::oom_score::LentScore;
 use crate::plan::{self, ProcessPlan, SeccompPlan, flag};
 use crate::process::{Process, describe};
 use crate::spawn;
@@ -119,11 +120,12 @@ impl Container {
         console: Option<OwnedFd>,
         theirs: Channel,
     ) -> Result<Process, Error> {
+        let _score = LentScore::take(plan.oom_score_adj)?;
         // The child is seen in the container from its first moment.
         sys::process::set_dumpable(false).context(|| "prctl PR_SET_DUMPABLE")?;
-        if self.state.namespaces & flag::PID != 0 {
-            // For our children only: this process stays where it is.
-            setns(init.as_fd(), flag::PID).context(|| "join the container's pid namespace")?;
+        let joined = self.joined_by_parent();
+        if joined != 0 {
+            setns(init.as_fd(), joined).context(|| "join the container's pid namespace")?;
         }
         if let Some(cpus) = &plan.scheduling.initial_cpus {
             // The child has them from us, up to the point where it is in its cgroup.
@@ -131,7 +133,7 @@ impl Container {
         }
         let cgroup = sub.unwrap_or(&self.state.cgroup).unified_dir()?;
         let mut args = CloneArgs { flags: 0, cgroup: cgroup.as_ref().map(AsFd::as_fd) };
-        let waits = self.waits(plan);
+        let waits = self.waits();
         let cloned = match clone3(&args) {
             // The container has made cgroups of its own: the process goes where its init is.
             Err(Errno::EBUSY) if sub.is_none() => {
@@ -144,7 +146,7 @@ impl Container {
         match cloned.context(|| "clone3 of the process")? {
             Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
             Cloned::Child => {
-                let request = Request { init, plan, console, channel: &theirs, waits };
+                let request = Request { init, plan, console, channel: &theirs, joined, waits };
                 let failure = match self.enter(request) {
                     Ok(program) => program.exec(plan, &theirs),
                     Err(failure) => failure,
@@ -156,10 +158,19 @@ impl Container {
         }
     }
 
+    /// The pid namespace, which counts for our children only: this process stays where it is. And
+    /// without privileges first the user namespace, which gives the right to join the other.
+    fn joined_by_parent(&self) -> u64 {
+        match self.state.namespaces & flag::PID {
+            0 => 0,
+            pid if nix::unistd::geteuid().is_root() => pid,
+            pid => pid | self.state.namespaces & flag::USER,
+        }
+    }
+
     /// The parent has work on the process that must come before its exec.
-    fn waits(&self, plan: &ProcessPlan) -> bool {
+    fn waits(&self) -> bool {
         self.state.cgroup.mode() != cgroup::Mode::V2
-            || plan.oom_score_adj.is_some()
             || self.state.intel_rdt.is_some()
             || self.state.namespaces & flag::USER != 0
     }
@@ -176,7 +187,6 @@ impl Container {
         process: &Process,
         channel: &Channel,
     ) -> Result<(), Error> {
-        spawn::set_oom_score(process.pid, plan.oom_score_adj)?;
         if self.state.namespaces & flag::USER != 0 {
             spawn::limit(process.pid, plan)?;
         }
@@ -187,7 +197,7 @@ impl Container {
         if let Some(groups) = &self.state.intel_rdt {
             groups.join(process.pid)?;
         }
-        if self.waits(plan) {
+        if self.waits() {
             // EPIPE: its last words, or its end, tell more.
             let _ = channel.send(&Message::Proceed);
         }
@@ -216,6 +226,8 @@ struct Request<'a> {
     plan: &'a ProcessPlan,
     console: Option<OwnedFd>,
     channel: &'a Channel,
+    /// `CLONE_NEW*` of the namespaces it was born in.
+    joined: u64,
     /// The parent has work on it first.
     waits: bool,
 }
@@ -223,7 +235,7 @@ struct Request<'a> {
 impl Container {
     /// In the child: from the host into the container.
     fn enter(&self, request: Request<'_>) -> Result<program::Program, InitFailure> {
-        let Request { init, plan, console, channel, waits } = request;
+        let Request { init, plan, console, channel, joined, waits } = request;
         let needed = console.iter().map(AsRawFd::as_raw_fd);
         let needed = needed.chain([init.as_raw_fd(), channel.as_fd().as_raw_fd()]);
         init::close_others(needed, plan.preserve_fds)?;
@@ -232,7 +244,7 @@ impl Container {
             init::receive_proceed(channel)?;
         }
         let user = self.state.namespaces & flag::USER != 0;
-        let others = self.state.namespaces & !flag::PID;
+        let others = self.state.namespaces & !joined;
         setns(init.as_fd(), others).step(|| "join the container's namespaces")?;
         if user {
             identity::become_root()?;

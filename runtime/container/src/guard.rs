@@ -11,14 +11,17 @@ use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, FcntlArg, SealFlag, fcntl};
+use nix::sys::stat::stat;
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
 use sys::file;
 use sys::mount::{SetAttr, attr, clone_tree, mount_setattr};
 
 use crate::error::{Context, Error};
 
 const SELF: &CStr = c"/proc/self/exe";
+/// The owner of what only an administrator may change.
+const ROOT: u32 = 0;
 
 /// Runs this program again from where it can't be written, unless it is there already. To be called
 /// before anything else is done: the new image starts from the beginning.
@@ -56,16 +59,15 @@ fn is_safe() -> Result<bool, Errno> {
     if file::attributes(SELF)? & (file::ATTR_IMMUTABLE | file::ATTR_VERITY) != 0 {
         return Ok(true);
     }
-    // What the caller may not write, the root of its user namespace may not either.
-    if !nix::unistd::geteuid().is_root() && access(SELF, AccessFlags::W_OK).is_err() {
-        return is_not_ours();
+    // What belongs to root and the caller may not write, the root of its user namespace may not
+    // either: of all others, it may map their owner.
+    if !geteuid().is_root()
+        && access(SELF, AccessFlags::W_OK).is_err()
+        && stat(SELF)?.st_uid == ROOT
+    {
+        return Ok(true);
     }
     Ok(is_sealed())
-}
-
-/// An unprivileged caller could still make its own file writable again.
-fn is_not_ours() -> Result<bool, Errno> {
-    Ok(nix::sys::stat::stat(SELF)?.st_uid != nix::unistd::geteuid().as_raw() || is_sealed())
 }
 
 fn is_sealed() -> bool {

@@ -12,8 +12,8 @@ use sys::process::{CloneArgs, Cloned, clone3, exit_now};
 use crate::error::{Context, Error};
 use crate::plan::{MountPlan, Namespaces, Source, flag};
 use crate::process::Process;
-use crate::spawn::write_proc;
 use crate::sync::Channel;
+use crate::user_namespace::write_proc;
 
 /// How the ids of one mount are translated.
 #[derive(Debug)]
@@ -113,12 +113,9 @@ fn make(maps: &(String, String), mount: &MountPlan) -> Result<OwnedFd, Error> {
             let holder = Process { pid, pidfd };
             drop(theirs);
             let write = |field: &str, name, map: &str| {
-                write_proc(pid, name, map).map_err(|error| match error {
-                    Error::System { source, .. } => {
-                        let lines = map.trim_end().replace('\n', ", ");
-                        Error::system(format!("{}: {lines}", mount.name.field(field)), source)
-                    }
-                    error => error,
+                write_proc(pid, name, map).context(|| {
+                    let lines = map.trim_end().replace('\n', ", ");
+                    format!("{}: {lines}", mount.name.field(field))
                 })
             };
             let made = write("uidMappings", "uid_map", &maps.0)

@@ -11,6 +11,7 @@
 mod agent;
 mod attributes;
 mod bundle;
+mod census;
 mod container;
 mod create;
 mod error;
@@ -24,6 +25,7 @@ mod init;
 mod intel_rdt;
 mod json_path;
 mod json_tree;
+mod oom_score;
 mod plan;
 mod process;
 mod report;
@@ -36,6 +38,7 @@ mod sync;
 mod time;
 mod type_errors;
 mod update;
+mod user_namespace;
 mod watch;
 
 pub use bundle::Bundle;

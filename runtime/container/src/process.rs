@@ -49,6 +49,8 @@ pub(crate) fn describe(exit: Exit) -> String {
 pub(crate) struct Stat {
     /// `R`, `S`, `Z`, …
     pub state: u8,
+    /// 0 when it is not in our pid namespace.
+    pub parent: i32,
     /// Clock ticks after boot; with the pid, it names a process for good.
     pub start_time: u64,
 }
@@ -70,8 +72,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let rest = &text[text.iter().rposition(|&b| b == b')')? + 2..];
     let mut fields = rest.split(|&b| b == b' ');
     let state = *fields.next()?.first()?;
-    let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?;
-    Some(Stat { state, start_time })
+    let parent = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let start_time = std::str::from_utf8(fields.nth(17)?).ok()?.parse().ok()?;
+    Some(Stat { state, parent, start_time })
 }
 
 #[cfg(test)]
@@ -81,7 +84,7 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let text = b"7 (a) R 1 (b) Z 1 7 7 0 -1 4194560 0 0 0 0 1 2 3 4 20 0 1 0 4711 0 0 18446744073709551615";
-        assert_eq!(parse_stat(text), Some(Stat { state: b'Z', start_time: 4711 }));
+        assert_eq!(parse_stat(text), Some(Stat { state: b'Z', parent: 1, start_time: 4711 }));
         assert_eq!(parse_stat(b"garbage"), None);
     }
 }

@@ -1,7 +1,6 @@
 //! Making the child: one clone3, after an intermediate process where namespaces are joined by path.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -11,10 +10,12 @@ use sys::process::{
 
 use crate::error::{Context, Error, InitFailure};
 use crate::init::{self, Inherited, Step};
+use crate::oom_score::LentScore;
 use crate::plan::{InitPlan, Namespaces, ProcessPlan, flag};
 use crate::process::Process;
 use crate::store::State;
 use crate::sync::{Channel, Message};
+use crate::user_namespace;
 
 /// What the child takes over from the parent.
 pub(crate) struct Handover<'a> {
@@ -26,15 +27,17 @@ pub(crate) struct Handover<'a> {
     pub console: Option<OwnedFd>,
 }
 
-/// Starts the child and does for it what only the parent can: id maps and the oom score.
+/// Starts the child and does for it what only the parent can: id maps and limits.
 pub(crate) fn spawn(handover: Handover<'_>) -> Result<(Process, Channel), Error> {
     let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
     let plan = handover.plan;
+    let score = LentScore::take(plan.process.oom_score_adj)?;
     let process = if plan.namespaces.needs_intermediate() {
         through_intermediate(handover, &ours, theirs)?
     } else {
         direct(handover, theirs)?
     };
+    drop(score);
     let done = serve(plan, process.pid);
     if done.is_err() {
         end(&process);
@@ -168,22 +171,9 @@ fn join(namespaces: &Namespaces) -> Result<(), InitFailure> {
 /// The parent's part once the child is there.
 fn serve(plan: &InitPlan, pid: i32) -> Result<(), Error> {
     if let Some((uids, gids)) = &plan.namespaces.id_maps {
-        if !nix::unistd::geteuid().is_root() {
-            write_proc(pid, "setgroups", "deny")?;
-        }
-        write_proc(pid, "gid_map", gids)?;
-        write_proc(pid, "uid_map", uids)?;
+        user_namespace::map_ids(pid, uids, gids)?;
     }
-    if plan.namespaces.has(flag::USER) {
-        limit(pid, &plan.process)?;
-    }
-    set_oom_score(pid, plan.process.oom_score_adj)
-}
-
-/// The parent's, because the child may lose the right to lower it with its user namespace.
-pub(crate) fn set_oom_score(pid: i32, score: Option<i32>) -> Result<(), Error> {
-    let Some(score) = score else { return Ok(()) };
-    write_proc(pid, "oom_score_adj", &score.to_string())
+    if plan.namespaces.has(flag::USER) { limit(pid, &plan.process) } else { Ok(()) }
 }
 
 /// Scheduler and I/O priority of a process in a user namespace, whose root may not raise them.
@@ -199,16 +189,4 @@ pub(crate) fn limit(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
             .context(|| format!("set rlimit {name} to {soft}:{hard}"))?;
     }
     Ok(())
-}
-
-/// Writes a file of a process in /proc.
-pub(crate) fn write_proc(pid: i32, name: &str, value: &str) -> Result<(), Error> {
-    let path = format!("/proc/{pid}/{name}");
-    let step = || format!("write {:?} to {path}", value.trim_end());
-    // One write: the id maps take no second.
-    File::options()
-        .write(true)
-        .open(&path)
-        .and_then(|mut f| f.write_all(value.as_bytes()))
-        .context(step)
 }

@@ -44,6 +44,15 @@ pub fn capset(sets: CapabilitySets) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &header, data.as_ptr()) }).map(drop)
 }
 
+/// capget(2) of the calling process: its effective set.
+pub fn effective_capabilities() -> Result<u64> {
+    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut data = [CapData::default(); 2];
+    // SAFETY: version 3 takes a header and two data elements, which live across the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, &header, data.as_mut_ptr()) })?;
+    Ok(u64::from(data[0].effective) | u64::from(data[1].effective) << 32)
+}
+
 /// prctl(2) `PR_CAPBSET_DROP`.
 pub fn drop_bounding(capability: u32) -> Result<()> {
     // SAFETY: plain integers.

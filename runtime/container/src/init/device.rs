@@ -1,12 +1,13 @@
 //! Device nodes and the usual links in the container's /dev.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
-use sys::mount::move_mount;
+use sys::mount::{clone_tree, move_mount};
 
 use super::root::Root;
 use super::{Result, Step, failure};
@@ -60,14 +61,14 @@ fn link(dev: &OwnedFd, name: &str, target: &str) -> Result<()> {
 fn make(root: Root<'_>, dir: &OwnedFd, name: &str, device: &DevicePlan) -> Result<()> {
     let step = || format!("make device /{}", device.path);
     if let Some(host) = &device.bind {
-        let target = root.file(&device.path).step(step)?;
-        let copy = host.copy().step(step)?;
-        return move_mount(copy, target.as_fd(), c"").step(step);
+        return bind(root, device, host.copy().step(step)?);
     }
     let number = makedev(device.major, device.minor);
     match mknodat(dir, name, device.kind, Mode::from_bits_truncate(device.mode), number) {
         Ok(()) => {}
         Err(Errno::EEXIST) => return check(dir, name, device),
+        // Root of a user namespace that the container shares.
+        Err(Errno::EPERM) => return bind_by_path(root, device),
         Err(errno) => return Err(errno).step(step),
     }
     if (device.uid, device.gid) != (0, 0) {
@@ -77,12 +78,38 @@ fn make(root: Root<'_>, dir: &OwnedFd, name: &str, device: &DevicePlan) -> Resul
     Ok(())
 }
 
+/// In the place of a node that can't be made: the host's of the same path, which the caller may have
+/// put there under any name, but not with other numbers.
+fn bind(root: Root<'_>, device: &DevicePlan, host: BorrowedFd<'_>) -> Result<()> {
+    let step = || format!("make device /{}", device.path);
+    if !is_same(&fstat(host).step(step)?, device) {
+        return Err(failure(format!("{}: the host's is another device", step())));
+    }
+    let target = root.file(&device.path).step(step)?;
+    move_mount(host, target.as_fd(), c"").step(step)
+}
+
+fn bind_by_path(root: Root<'_>, device: &DevicePlan) -> Result<()> {
+    let step = || format!("make device /{}", device.path);
+    // The host's root is this process's still.
+    let path = CString::new(format!("/{}", device.path)).map_err(|_| failure(step()))?;
+    let host = clone_tree(AT_FDCWD, &path, false)
+        .step(|| format!("{}: mknod is not permitted; bind the host's", step()))?;
+    bind(root, device, host.as_fd())
+}
+
 /// The image may bring the node along, but not something else under its name.
 fn check(dir: &OwnedFd, name: &str, device: &DevicePlan) -> Result<()> {
     let step = || format!("make device /{}", device.path);
     let there = fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).step(step)?;
+    if is_same(&there, device) {
+        return Ok(());
+    }
+    Err(failure(format!("{}: another file is there already", step())))
+}
+
+fn is_same(there: &FileStat, device: &DevicePlan) -> bool {
     let kind = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT;
-    let same = kind == device.kind
-        && (kind == SFlag::S_IFIFO || there.st_rdev == makedev(device.major, device.minor));
-    if same { Ok(()) } else { Err(failure(format!("{}: another file is there already", step()))) }
+    kind == device.kind
+        && (kind == SFlag::S_IFIFO || there.st_rdev == makedev(device.major, device.minor))
 }

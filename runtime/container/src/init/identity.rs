@@ -7,7 +7,11 @@ use sys::identity::{self, CapabilitySets};
 
 use super::procfs::Procfs;
 use super::{Result, Step, failure};
+use crate::error::InitFailure;
 use crate::plan::{CapabilityPlan, ProcessPlan};
+
+/// `CAP_SETGID`, which setgroups takes.
+const SETGID: u64 = 1 << 6;
 
 /// `CAP_SYS_ADMIN`, which loading a filter takes without no_new_privs.
 pub(super) const SYS_ADMIN: u64 = 1 << 21;
@@ -59,12 +63,12 @@ pub(crate) fn apply(plan: &ProcessPlan) -> Result<()> {
     let early = nix::unistd::chdir(plan.cwd.as_c_str());
     identity::keep_capabilities(true).step(|| "prctl PR_SET_KEEPCAPS")?;
     drop_bounding(&plan.capabilities)?;
-    if let Some(groups) = &plan.groups {
-        identity::set_groups(groups).step(|| format!("set additional groups {groups:?}"))?;
-    }
+    set_groups(&plan.groups)?;
     give_standard_streams(plan.uid)?;
-    identity::set_gid(plan.gid).step(|| format!("set gid {}", plan.gid))?;
-    identity::set_uid(plan.uid).step(|| format!("set uid {}", plan.uid))?;
+    identity::set_gid(plan.gid)
+        .map_err(|errno| unmapped(errno, "process.user.gid: set gid", plan.gid))?;
+    identity::set_uid(plan.uid)
+        .map_err(|errno| unmapped(errno, "process.user.uid: set uid", plan.uid))?;
     // The change of ids may have reset it (/proc/sys/fs/suid_dumpable).
     sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
     // A directory may be open to the user only (root squashed by NFS), or to root only.
@@ -78,6 +82,34 @@ pub(crate) fn apply(plan: &ProcessPlan) -> Result<()> {
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(umask));
     }
     Ok(())
+}
+
+/// The additional groups; none where the user namespace was made without the right to set any.
+fn set_groups(groups: &[u32]) -> Result<()> {
+    match identity::set_groups(groups) {
+        Err(Errno::EPERM) if is_setgroups_denied() => match groups {
+            // What a user without privileges was born with, nobody can take from it.
+            [] => Ok(()),
+            _ => Err(failure(format!(
+                "process.user.additionalGids: cannot set {groups:?}:                  setgroups is denied in this user namespace"
+            ))),
+        },
+        result => {
+            result.step(|| format!("process.user.additionalGids: set additional groups {groups:?}"))
+        }
+    }
+}
+
+/// After EPERM: the privilege was there, so it is /proc/PID/setgroups that says "deny".
+fn is_setgroups_denied() -> bool {
+    identity::effective_capabilities().is_ok_and(|set| set & SETGID != 0)
+}
+
+fn unmapped(errno: Errno, step: &str, id: u32) -> InitFailure {
+    match errno {
+        Errno::EINVAL => failure(format!("{step} {id}: it is not mapped in the user namespace")),
+        errno => InitFailure { step: format!("{step} {id}"), errno: Some(errno) },
+    }
 }
 
 /// Lets the user open its own standard streams again, by /dev/stdout and the like.

@@ -172,6 +172,9 @@ fn prepare(
     }
     identity::apply(&plan.process)?;
     let program = program::find(&plan.process)?;
+    if plan.open_to_owner {
+        sys::process::set_dumpable(true).step(|| "prctl PR_SET_DUMPABLE")?;
+    }
     channel.send(&Message::Ready).step(|| "report to the runtime")?;
     receive_proceed(channel)?;
     Ok(program)

@@ -53,6 +53,8 @@ pub(crate) struct InitPlan {
     pub priorities_by_parent: bool,
     pub loopback: bool,
     pub intel_rdt: Option<intel_rdt::Plan>,
+    /// The caller is not root: to join the waiting init's namespaces, it must be allowed to ptrace it.
+    pub open_to_owner: bool,
     pub keyring: Option<CString>,
     pub rootfs: RootfsPlan,
     pub hostname: Option<String>,
@@ -175,6 +177,9 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let namespaces = namespace::plan(linux, &mut report);
     let v1 = input.cgroup.mode() != cgroup::Mode::V2;
     let new_cgroup = namespaces.new & flag::CGROUP != 0;
+    if let Some(process) = &process {
+        report.take(namespaces.check_user(process));
+    }
     let (filter, agent) = report.take(seccomp::plan(linux, &input.bundle.path));
     if let Some(resources) = linux.resources() {
         report.take(input.cgroup.check(resources));
@@ -196,6 +201,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
         priorities_by_parent: priorities_by_parent(namespaces.has(flag::USER)),
         loopback: namespaces.new & flag::NET != 0,
         intel_rdt,
+        open_to_owner: !nix::unistd::geteuid().is_root(),
         keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),
         hostname,
         domainname,

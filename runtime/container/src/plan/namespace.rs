@@ -4,11 +4,13 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
+use nix::unistd::geteuid;
 use oci_spec::runtime::{Linux, LinuxNamespaceType};
 
-use super::id_map;
+use super::{ProcessPlan, id_map};
 use crate::error::Error;
 use crate::report::Report;
+use crate::user_namespace::is_own_group_only;
 
 /// `CLONE_NEW*`.
 pub(crate) mod flag {
@@ -49,6 +51,31 @@ impl Namespaces {
     /// All that differ from the runtime's.
     pub fn all(&self) -> u64 {
         self.join.iter().fold(self.new, |all, (flag, ..)| all | flag)
+    }
+
+    /// Refuses ids that the new user namespace will not have, and groups that can't be set in it.
+    pub fn check_user(&self, process: &ProcessPlan) -> Result<(), Error> {
+        let Some((uids, gids)) = &self.id_maps else { return Ok(()) };
+        let mut report = Report::default();
+        let (user, group) = ([process.uid], [process.gid]);
+        for (field, ids, map) in [
+            ("uid", &user[..], uids),
+            ("gid", &group[..], gids),
+            ("additionalGids", &process.groups[..], gids),
+        ] {
+            if let Some(id) = ids.iter().find(|id| !is_mapped(**id, map)) {
+                let reason = format!("{id} is not mapped in the container's user namespace");
+                report.add(format!("process.user.{field}"), reason);
+            }
+        }
+        if !process.groups.is_empty() && is_own_group_only(gids) {
+            let reason = format!(
+                "cannot set {:?}: a user without privileges who maps its own group alone may set none",
+                process.groups
+            );
+            report.add("process.user.additionalGids", reason);
+        }
+        report.finish(Some(()))
     }
 
     /// A value that may only be set in a namespace of the container's.
@@ -128,6 +155,10 @@ pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
         report.add("linux.namespaces", reason);
         namespaces.new |= flag::MOUNT;
     }
+    if !geteuid().is_root() && !namespaces.has(flag::USER) {
+        let reason = "a user namespace is required: the caller is not root";
+        report.add("linux.namespaces", reason);
+    }
     namespaces.id_maps = report.take(id_maps(linux, &namespaces));
     namespaces.time_offsets = report.take(time_offsets(linux, &namespaces));
     namespaces
@@ -165,6 +196,16 @@ fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, Str
         }
     }
     report.finish(Some(Some((id_map(uids), id_map(gids)))))
+}
+
+/// Whether one of the map's lines, "inside outside count" each, has this id inside.
+fn is_mapped(id: u32, map: &str) -> bool {
+    map.lines().any(|line| {
+        let mut numbers = line.split(' ').filter_map(|word| word.parse::<u32>().ok());
+        let (first, count) = (numbers.next(), numbers.nth(1));
+        let offset = first.and_then(|first| id.checked_sub(first));
+        offset.zip(count).is_some_and(|(offset, count)| offset < count)
+    })
 }
 
 fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Option<String>, Error> {
@@ -220,6 +261,16 @@ fn flag_of_sysctl(path: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_mapped_by_ranges() {
+        let map = "0 1000 1\n10 100000 5\n";
+        for (id, mapped) in [(0, true), (1, false), (9, false), (10, true), (14, true), (15, false)]
+        {
+            assert_eq!(is_mapped(id, map), mapped, "{id}");
+        }
+        assert!(is_mapped(u32::MAX - 1, "0 0 4294967295\n"));
+    }
 
     #[test]
     fn sysctls_belong_to_namespaces() {

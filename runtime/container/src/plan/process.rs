@@ -20,8 +20,8 @@ pub(crate) struct ProcessPlan {
     pub cwd: CString,
     pub uid: u32,
     pub gid: u32,
-    /// None where setgroups(2) is not allowed and nothing asks for it.
-    pub groups: Option<Vec<u32>>,
+    /// The additional ones.
+    pub groups: Vec<u32>,
     pub umask: Option<u32>,
     pub capabilities: CapabilityPlan,
     /// The kernel's number of the resource, its name, soft and hard limit.
@@ -128,7 +128,7 @@ pub(crate) fn plan(
         cwd: report.take(string("cwd".to_owned(), &cwd)),
         uid: user.uid(),
         gid: user.gid(),
-        groups: Some(user.additional_gids().clone().unwrap_or_default()),
+        groups: user.additional_gids().clone().unwrap_or_default(),
         umask: user.umask(),
         capabilities: report
             .take(capabilities(&field("capabilities"), process.capabilities().as_ref())),
