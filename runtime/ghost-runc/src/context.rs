@@ -5,32 +5,41 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use container::Store;
+use nix::unistd::geteuid;
 
 use crate::cli::Globals;
 use crate::error::Error;
 
 /// The surroundings of one command.
 pub struct Context {
-    /// Where container state lives.
-    pub root: PathBuf,
-    /// Whether `--root` named it.
-    pub root_is_given: bool,
+    /// `--root`: where container state lives.
+    given_root: Option<PathBuf>,
     systemd_cgroup: bool,
 }
 
 impl Context {
-    /// Settles the root directory.
+    /// Checks the root directory that was given.
     pub fn new(globals: &Globals) -> Result<Context, Error> {
-        Ok(Context {
-            root: root(globals.root.as_deref())?,
-            root_is_given: globals.root.is_some(),
-            systemd_cgroup: globals.systemd_cgroup,
-        })
+        let given_root = globals.root.as_deref().map(given_root).transpose()?;
+        Ok(Context { given_root, systemd_cgroup: globals.systemd_cgroup })
+    }
+
+    /// Where container state lives. The directory of an unprivileged caller is made.
+    pub fn root(&self) -> Result<PathBuf, Error> {
+        match &self.given_root {
+            Some(root) => Ok(root.clone()),
+            None => default_root(),
+        }
+    }
+
+    /// Whether `--root` named it.
+    pub fn root_is_given(&self) -> bool {
+        self.given_root.is_some()
     }
 
     /// The containers below the root directory.
-    pub fn store(&self) -> Store {
-        Store::new(&self.root)
+    pub fn store(&self) -> Result<Store, Error> {
+        self.root().map(Store::new)
     }
 
     /// For the commands that make a cgroup: refuses `--systemd-cgroup`. The others take the driver
@@ -43,17 +52,19 @@ impl Context {
     }
 }
 
-fn root(given: Option<&Path>) -> Result<PathBuf, Error> {
-    if let Some(given) = given {
-        let root = absolute(given)?;
-        return if root == Path::new("/") { Err(Error::RootIsSlash) } else { Ok(root) };
-    }
+fn given_root(given: &Path) -> Result<PathBuf, Error> {
+    let root = absolute(given)?;
+    if root == Path::new("/") { Err(Error::RootIsSlash) } else { Ok(root) }
+}
+
+fn default_root() -> Result<PathBuf, Error> {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|dir| !dir.is_empty()) {
         Some(dir) if belongs_to_user() => {
             let root = Path::new(&dir).join("ghost-runc");
             make_sticky(&root)?;
             Ok(root)
         }
+        None if !geteuid().is_root() => Err(Error::NoRuntimeDir),
         _ => Ok(PathBuf::from("/run/ghost-runc")),
     }
 }
@@ -83,7 +94,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Error> {
 /// Whether `$XDG_RUNTIME_DIR` is to be used: not by the real root, but by anyone else, and by the
 /// root of a user namespace unless it calls itself root.
 fn belongs_to_user() -> bool {
-    if !nix::unistd::geteuid().is_root() {
+    if !geteuid().is_root() {
         return true;
     }
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
@@ -114,6 +125,6 @@ mod tests {
 
     #[test]
     fn a_root_that_is_slash_is_refused() {
-        assert!(matches!(root(Some(Path::new("/run/.."))), Err(Error::RootIsSlash)));
+        assert!(matches!(given_root(Path::new("/run/..")), Err(Error::RootIsSlash)));
     }
 }

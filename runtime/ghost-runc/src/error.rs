@@ -42,6 +42,9 @@ pub enum Error {
     /// `--root` that comes down to /.
     #[error("option --root argument should not be set to /")]
     RootIsSlash,
+    /// A user without privileges has nowhere to keep state.
+    #[error("XDG_RUNTIME_DIR is not set: without it, a user other than root must give --root")]
+    NoRuntimeDir,
     /// `kill` with a signal that does not exist.
     #[error("unknown signal \"{signal}\"")]
     UnknownSignal { signal: String },

@@ -29,7 +29,7 @@ fn create(context: &Context, arguments: &ArgMatches) -> Result<(), Error> {
     let mut launch = Launch::load(context, arguments)?;
     let console_socket = launch.connect_console(true)?;
     let id = cli::id(arguments)?;
-    let container = container::create(&context.store(), launch.options(id, console_socket))?;
+    let container = container::create(&context.store()?, launch.options(id, console_socket))?;
     log::debug!("{id} waits for its start as process {}", container.pid());
     Ok(())
 }

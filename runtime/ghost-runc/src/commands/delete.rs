@@ -22,7 +22,7 @@ fn flags() -> Vec<Arg> {
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let store = context.store();
+    let store = context.store()?;
     let id = cli::id(arguments)?;
     if arguments.get_flag("force") {
         delete_by_force(&store, id)?;

@@ -28,7 +28,7 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let id = cli::id(arguments)?;
     let name = cli::operands(arguments).nth(1).filter(|name| !name.is_empty());
     let signal = number(name.unwrap_or("SIGTERM"))?;
-    context.store().load(id)?.kill(signal, arguments.get_flag("all"))?;
+    context.store()?.load(id)?.kill(signal, arguments.get_flag("all"))?;
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use clap::{Arg, ArgMatches};
-use container::Container;
+use container::{Container, Store};
 
 use crate::cli::{Entry, flag};
 use crate::context::Context;
@@ -50,14 +50,15 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 
 /// A root that was named must be there; the default one is made by the first container.
 fn containers(context: &Context) -> Result<Vec<Container>, Error> {
-    match fs::metadata(&context.root) {
-        Err(error) if error.kind() == ErrorKind::NotFound && !context.root_is_given => {
+    let root = context.root()?;
+    match fs::metadata(&root) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !context.root_is_given() => {
             return Ok(Vec::new());
         }
-        Err(error) => return Err(Error::file("open", &context.root, error)),
+        Err(error) => return Err(Error::file("open", &root, error)),
         Ok(_) => {}
     }
-    Ok(context.store().list()?)
+    Ok(Store::new(root).list()?)
 }
 
 fn as_table(states: &[State<'_>]) -> String {

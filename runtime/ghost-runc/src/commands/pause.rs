@@ -18,6 +18,6 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    context.store().load(cli::id(arguments)?)?.pause()?;
+    context.store()?.load(cli::id(arguments)?)?.pause()?;
     Ok(0)
 }

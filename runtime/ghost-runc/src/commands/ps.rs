@@ -25,7 +25,7 @@ fn flags() -> Vec<Arg> {
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let pids = context.store().load(cli::id(arguments)?)?.pids()?;
+    let pids = context.store()?.load(cli::id(arguments)?)?.pids()?;
     output::print(&match flag::text(arguments, "format") {
         Some("json") => json::compact("pids", &pids)? + "\n",
         Some("table") => {

@@ -41,7 +41,7 @@ fn detached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let mut launch = Launch::load(context, arguments)?;
     let console_socket = launch.connect_console(true)?;
     let id = cli::id(arguments)?;
-    container::prepare(&context.store(), launch.options(id, console_socket))?.start()?;
+    container::prepare(&context.store()?, launch.options(id, console_socket))?.start()?;
     Ok(0)
 }
 
@@ -55,7 +55,7 @@ fn attached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
         subreaper: !arguments.get_flag("no-subreaper"),
     })?;
     let options = launch.options(id, foreground.take_console_socket());
-    let prepared = container::prepare(&context.store(), options)?;
+    let prepared = container::prepare(&context.store()?, options)?;
     if let Err(error) = console::attach(&mut foreground) {
         prepared.container.delete(true)?;
         return Err(error);

@@ -19,7 +19,7 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let container = context.store().load(cli::id(arguments)?)?;
+    let container = context.store()?.load(cli::id(arguments)?)?;
     // runc leaves the owner empty here; `list` has it.
     let state = State::of(&container, String::new())?;
     output::print(&json::indented("state", &state, "  ")?)?;

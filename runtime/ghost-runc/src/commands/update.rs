@@ -62,7 +62,7 @@ fn flags() -> Vec<Arg> {
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let container = context.store().load(cli::id(arguments)?)?;
+    let container = context.store()?.load(cli::id(arguments)?)?;
     let changes = match flag::text(arguments, "resources") {
         Some("-") => decode("standard input", io::stdin())?,
         Some(path) => {
