@@ -21,6 +21,7 @@ mod namespaces;
 mod notify;
 mod pidfd;
 mod process;
+mod rootless;
 mod scheduling;
 mod seccomp;
 mod security;
@@ -45,6 +46,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         scheduling::CASES,
         memory_policy::CASES,
         intel_rdt::CASES,
+        rootless::CASES,
         terminal::CASES,
         exec::CASES,
         exec_cgroup::CASES,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::case::Failure;
+use crate::user;
 
 /// busybox applets that the cases call by name.
 const APPLETS: &[&str] = &[
@@ -24,6 +25,8 @@ pub struct Bundle {
     pub dir: PathBuf,
     /// config.json, as it will be saved.
     pub config: Value,
+    /// It is to belong to the user without privileges.
+    pub is_users: bool,
 }
 
 /// Fill `root` with what the cases' containers run.
@@ -146,6 +149,9 @@ impl Bundle {
     /// Write config.json.
     pub fn save(&self) -> Result<(), Failure> {
         fs::write(self.dir.join("config.json"), serde_json::to_vec_pretty(&self.config)?)?;
+        if self.is_users {
+            user::own_tree(&self.dir)?;
+        }
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! Terminals on the caller's side: a pseudo-terminal pair, and a console socket that takes one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,7 +112,10 @@ pub struct ConsoleMessage {
 impl ConsoleSocket {
     /// Listen at `path`.
     pub fn bind(path: &Path) -> Result<Self, Failure> {
-        Ok(Self { path: path.to_owned(), listener: UnixListener::bind(path)? })
+        let listener = UnixListener::bind(path)?;
+        // The runtime may be called by another user.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+        Ok(Self { path: path.to_owned(), listener })
     }
 
     /// Take the connection and its message.

@@ -12,6 +12,7 @@ use crate::bundle::{self, Bundle};
 use crate::call::{Call, Output, wait_until};
 use crate::case::{Failure, Outcome, Peer};
 use crate::host::Host;
+use crate::user::{self, User};
 use crate::{ensure, leaks};
 
 /// What all cases of one run of the runner share.
@@ -42,6 +43,8 @@ pub struct Env<'a> {
     pub dir: PathBuf,
     /// A word that is part of every id and cgroup name of this case, and of no other.
     pub mark: String,
+    /// Who calls the runtime, if not root.
+    pub user: Option<User>,
     containers: RefCell<Vec<String>>,
     bundles: RefCell<u32>,
 }
@@ -53,7 +56,14 @@ impl<'a> Env<'a> {
         // Short: podman takes no runroot of more than 50 characters.
         let dir = parent.join(format!("n{number}"));
         fs::create_dir_all(dir.join("state"))?;
-        Ok(Self { shared, dir, mark, containers: RefCell::default(), bundles: RefCell::default() })
+        let (containers, bundles) = (RefCell::default(), RefCell::default());
+        Ok(Self { shared, dir, mark, user: None, containers, bundles })
+    }
+
+    /// From now on, bundles are for a user without privileges, who calls the runtime.
+    pub fn become_user(&mut self) -> Result<&User, Failure> {
+        let user = User::new(&self.dir, &self.shared.runtime)?;
+        Ok(self.user.insert(user))
     }
 
     /// A container id of this case.
@@ -76,7 +86,11 @@ impl<'a> Env<'a> {
         let number = self.bundles.replace_with(|n| *n + 1);
         let dir = self.dir.join(format!("bundle{number}"));
         bundle::fill_rootfs(&dir.join("rootfs"), &self.shared.probe)?;
-        Ok(Bundle { dir, config: self.shared.default_config.clone() })
+        let mut config = self.shared.default_config.clone();
+        if self.user.is_some() {
+            user::without_privileges(&mut config)?;
+        }
+        Ok(Bundle { dir, config, is_users: self.user.is_some() })
     }
 
     /// A fresh default bundle with this command, saved.
@@ -96,9 +110,14 @@ impl<'a> Env<'a> {
 
     /// A call of the runtime, with no global flag.
     pub fn bare_runtime<W: AsRef<OsStr>>(&self, words: &[W]) -> Call {
-        let mut all = vec![self.shared.runtime.clone().into_os_string()];
+        let runtime = self.user.as_ref().map_or(&self.shared.runtime, |user| &user.runtime);
+        let mut all = vec![runtime.clone().into_os_string()];
         all.extend(words.iter().map(|w| w.as_ref().to_owned()));
         let call = Call::new(&all, &self.dir, self.shared.limit);
+        let call = match &self.user {
+            Some(user) => user.call(call),
+            None => call,
+        };
         match &self.shared.preload {
             Some(library) => call.env("LD_PRELOAD", library),
             None => call,

@@ -15,6 +15,7 @@ mod options;
 mod runner;
 #[path = "../suites/mod.rs"]
 mod suites;
+mod user;
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
@@ -66,8 +67,10 @@ fn try_main() -> Result<ExitCode, Failure> {
     }
     let parent = std::env::temp_dir().join(format!("cf{}", leaks::nonce()));
     std::fs::create_dir_all(&parent)?;
+    user::register(&parent)?;
     let shared = share(&options, &parent)?;
     let tally = runner::run(&shared, &chosen, &parent, &mut out)?;
+    user::forget(&parent)?;
     std::fs::remove_dir_all(&parent)?;
     let runner::Tally { passed, failed, skipped } = tally;
     writeln!(out, "{passed} passed, {failed} failed, {skipped} skipped")?;
