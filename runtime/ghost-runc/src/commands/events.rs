@@ -55,7 +55,7 @@ struct Data {
 struct IntelRdt {}
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let container = context.store().load(cli::id(arguments)?)?;
+    let container = context.store()?.load(cli::id(arguments)?)?;
     let interval = flag::text(arguments, "interval").and_then(duration);
     let interval = interval.filter(|interval| !interval.is_zero()).ok_or(Error::Interval)?;
     let interval = interval.min(LONGEST);
