@@ -18,6 +18,7 @@ mod memory_policy;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod network;
 mod notify;
 mod pidfd;
 mod process;
@@ -42,6 +43,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         idmapped_mounts::CASES,
         devices::CASES,
         namespaces::CASES,
+        network::CASES,
         process::CASES,
         scheduling::CASES,
         memory_policy::CASES,

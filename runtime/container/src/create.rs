@@ -20,6 +20,7 @@ use crate::container::Container;
 use crate::error::{Context, Error};
 use crate::hooks;
 use crate::idmap::Translator;
+use crate::network;
 use crate::plan::{self, InitPlan, flag};
 use crate::process::{Process, Stat, describe};
 use crate::spawn::{self, Handover};
@@ -135,6 +136,7 @@ fn launch(
         process: None,
         has_cgroup: false,
         has_resctrl: false,
+        net_devices: None,
         pid_file: None,
     };
     let made = lock.and_then(|lock| {
@@ -159,6 +161,7 @@ struct Creation<'a> {
     process: Option<Process>,
     has_cgroup: bool,
     has_resctrl: bool,
+    net_devices: Option<network::Moved>,
     pid_file: Option<&'a Path>,
 }
 
@@ -201,6 +204,9 @@ impl<'a> Creation<'a> {
         self.state.cgroup.join(Pid::from_raw(process.pid))?;
         if let Some(groups) = &self.state.intel_rdt {
             groups.join(process.pid)?;
+        }
+        if !plan.net_devices.is_empty() {
+            self.net_devices = Some(network::move_in(&plan.net_devices, self.state.pid)?);
         }
         if plan.wait_for_parent {
             proceed(&channel)?;
@@ -288,6 +294,10 @@ impl<'a> Creation<'a> {
             }
         };
         let spawned = self.state.pid != 0;
+        if let Some(devices) = &self.net_devices {
+            // Before the end of their namespace, with which the kernel ends those that are not hardware.
+            devices.back();
+        }
         if let Some(process) = process {
             spawn::end(&process);
         }

@@ -25,6 +25,7 @@ mod init;
 mod intel_rdt;
 mod json_path;
 mod json_tree;
+mod network;
 mod oom_score;
 mod plan;
 mod process;

@@ -3,7 +3,8 @@
 //! ```text
 //! parent                                   child
 //!   clone3 ---------------------------------> (starts)
-//!   id maps, v1 cgroups, oom score
+//!   id maps, oom score, v1 cgroups
+//!   network devices
 //!   Proceed --------------------------------> (only a child that waits for these)
 //!   sets the id mapping <-------------------- Translate, its descriptor (each mount that has one
 //!   Proceed -------------------------------->     and is opened by the child)

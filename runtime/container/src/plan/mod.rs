@@ -10,6 +10,7 @@ mod label;
 mod mount;
 pub(crate) mod mount_options;
 mod namespace;
+mod net_device;
 mod number_list;
 mod process;
 pub(crate) mod scheduling;
@@ -27,6 +28,7 @@ pub(crate) use cgroup_mount::{CgroupMount, V1Mount};
 pub(crate) use device::DevicePlan;
 pub(crate) use mount::{Filesystem, MountPlan, Name, Source, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
+pub(crate) use net_device::NetDevice;
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
 
@@ -42,7 +44,7 @@ use mount_options::propagation;
 #[derive(Debug)]
 pub(crate) struct InitPlan {
     pub namespaces: Namespaces,
-    /// The parent has work on the child (id maps, v1 cgroups) that the child must wait for.
+    /// The parent has work on the child (id maps, v1 cgroups, network devices) that the child must wait for.
     pub wait_for_parent: bool,
     /// It must wait before it does anything: without id maps it is nobody, and before the
     /// intermediate process has told its pid, its own messages would come too early.
@@ -55,6 +57,8 @@ pub(crate) struct InitPlan {
     pub intel_rdt: Option<intel_rdt::Plan>,
     /// The caller is not root: to join the waiting init's namespaces, it must be allowed to ptrace it.
     pub open_to_owner: bool,
+    /// The parent's to move, before its hooks.
+    pub net_devices: Vec<NetDevice>,
     pub keyring: Option<CString>,
     pub rootfs: RootfsPlan,
     pub hostname: Option<String>,
@@ -173,7 +177,6 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
         report.add("linux", "missing: only Linux containers can be run");
         return report.finish(None);
     };
-    report.take(refuse_unbuilt(linux));
     let namespaces = namespace::plan(linux, &mut report);
     let v1 = input.cgroup.mode() != cgroup::Mode::V2;
     let new_cgroup = namespaces.new & flag::CGROUP != 0;
@@ -192,16 +195,18 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let memory_policy = report.take(memory_policy.transpose());
     let personality = linux.personality().as_ref().map(scheduling::personality);
     let personality = report.take(personality.transpose());
+    let net_devices = report.take(net_device::plan(linux, &namespaces));
     let sysctls = report.take(sysctls(linux, &namespaces));
     let rootfs = report.keep(rootfs(input, linux, &namespaces));
     let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
-        wait_for_parent: wait_at_once || v1 || intel_rdt.is_some(),
+        wait_for_parent: wait_at_once || v1 || intel_rdt.is_some() || !net_devices.is_empty(),
         wait_at_once,
         late_cgroup_namespace: v1 && new_cgroup,
         priorities_by_parent: priorities_by_parent(namespaces.has(flag::USER)),
         loopback: namespaces.new & flag::NET != 0,
         intel_rdt,
         open_to_owner: !nix::unistd::geteuid().is_root(),
+        net_devices,
         keyring: (!input.no_new_keyring).then(|| keyring_name(input.id)).flatten(),
         hostname,
         domainname,
@@ -310,17 +315,6 @@ fn check_version(version: &str) -> Result<(), Error> {
         ));
     }
     Ok(())
-}
-
-/// Sections whose part is not built yet: an error, so that nothing asked for is silently left out.
-fn refuse_unbuilt(linux: &Linux) -> Result<(), Error> {
-    let given =
-        [("linux.netDevices", linux.net_devices().as_ref().is_some_and(|map| !map.is_empty()))];
-    let mut report = Report::default();
-    for (field, _) in given.iter().filter(|(_, given)| *given) {
-        report.add(*field, "not supported yet");
-    }
-    report.finish(Some(()))
 }
 
 /// The session keyring's name, as in runc.

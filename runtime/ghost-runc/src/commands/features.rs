@@ -191,7 +191,7 @@ fn linux() -> Linux {
             flags: container::MEMORY_POLICY_FLAGS,
         },
         mount_extensions: MountExtensions { idmap: Enabled { enabled: true } },
-        net_devices: Enabled { enabled: false },
+        net_devices: Enabled { enabled: true },
     }
 }
 
