@@ -1,5 +1,6 @@
 //! The cases, an area a file.
 
+mod bad_values;
 mod budget;
 mod cgroups_v1;
 mod cgroups_v2;
@@ -63,6 +64,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         update::CASES,
         violations::CASES,
         events::CASES,
+        bad_values::CASES,
         budget::CASES,
     ]
     .into_iter()

@@ -46,6 +46,14 @@ impl Cgroup {
 
     /// Makes the writes of a plan, in their order.
     pub(crate) fn write(&self, writes: &[Write]) -> Result<()> {
+        self.write_all(writes).map_err(|(write, source)| Error::Limit {
+            field: write.field(),
+            source: Box::new(source),
+        })
+    }
+
+    /// The error comes with its write.
+    fn write_all<'a>(&self, writes: &'a [Write]) -> std::result::Result<(), (&'a Write, Error)> {
         let mut open: Option<Dir> = None;
         let mut again = Vec::new();
         for write in writes {
@@ -53,11 +61,11 @@ impl Cgroup {
                 if write.otherwise == Otherwise::Skip {
                     continue;
                 }
-                return Err(no_controller(write));
+                return Err((write, no_controller(write)));
             };
             let dir = match open.take() {
                 Some(dir) if dir.path == path => open.insert(dir),
-                _ => open.insert(Dir::open(&path)?),
+                _ => open.insert(Dir::open(&path).map_err(|error| (write, error))?),
             };
             match self.write_one(dir, write) {
                 Ok(()) => {}
@@ -66,11 +74,11 @@ impl Cgroup {
                 {
                     again.push(write);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err((write, error)),
             }
             if write.otherwise != Otherwise::Again {
                 for write in again.drain(..) {
-                    self.write_one(dir, write)?;
+                    self.write_one(dir, write).map_err(|error| (write, error))?;
                 }
             }
         }
@@ -255,7 +263,7 @@ mod tests {
     }
 
     fn write(file: &'static str, otherwise: Otherwise) -> Write {
-        Write { controller: "io".into(), file: file.into(), value: "1".into(), otherwise }
+        Write::new("io", file, 1).otherwise(otherwise)
     }
 
     #[test]
@@ -277,7 +285,8 @@ mod tests {
     fn a_hierarchy_that_is_missing_is_an_error_unless_skipped() {
         let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![] };
         let result = cgroup.write(&[write("io.max", Otherwise::Fail)]);
-        assert!(matches!(result, Err(Error::NoController { .. })), "{result:?}");
+        let Err(Error::Limit { source, .. }) = result else { panic!("{result:?}") };
+        assert!(matches!(*source, Error::NoController { .. }), "{source:?}");
         cgroup.write(&[write("io.max", Otherwise::Skip)]).unwrap();
     }
 }

@@ -123,6 +123,15 @@ pub enum Error {
         /// The rule.
         reason: &'static str,
     },
+    /// A limit that the kernel does not take, or has no file for.
+    #[error("linux.resources.{field}")]
+    Limit {
+        /// The field, below `linux.resources`.
+        field: String,
+        /// Why not.
+        #[source]
+        source: Box<Error>,
+    },
     /// Several invalid values at once.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Many(Vec<Error>),
@@ -255,7 +264,9 @@ impl Error {
     #[must_use]
     pub fn field(&self) -> Option<String> {
         match self {
-            Error::Invalid { field, .. } => Some(format!("resources.{field}")),
+            Error::Invalid { field, .. } | Error::Limit { field, .. } => {
+                Some(format!("resources.{field}"))
+            }
             Error::UnifiedOnV1 => Some("resources.unified".to_owned()),
             Error::NotOwn { .. } => Some("cgroupsPath".to_owned()),
             _ => None,

@@ -1,5 +1,6 @@
 //! Turns `linux.resources` into writes. Pure: no kernel is asked.
 
+mod field;
 pub(crate) mod v1;
 pub(crate) mod v2;
 mod weight;
@@ -18,6 +19,8 @@ pub(crate) struct Write {
     pub file: Cow<'static, str>,
     pub value: String,
     pub otherwise: Otherwise,
+    /// It is named in `unified`.
+    pub unified: bool,
 }
 
 /// What to do when a write does not succeed.
@@ -35,7 +38,7 @@ pub(crate) enum Otherwise {
 }
 
 impl Write {
-    fn new(
+    pub(crate) fn new(
         controller: impl Into<Cow<'static, str>>,
         file: impl Into<Cow<'static, str>>,
         value: impl ToString,
@@ -45,10 +48,11 @@ impl Write {
             file: file.into(),
             value: value.to_string(),
             otherwise: Otherwise::Fail,
+            unified: false,
         }
     }
 
-    fn otherwise(self, otherwise: Otherwise) -> Write {
+    pub(crate) fn otherwise(self, otherwise: Otherwise) -> Write {
         Write { otherwise, ..self }
     }
 }

@@ -196,7 +196,7 @@ pub enum Error {
     #[error("cgroup setup")]
     Cgroup(#[from] cgroup::Error),
     /// The seccomp profile.
-    #[error("linux.seccomp")]
+    #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
 }
 

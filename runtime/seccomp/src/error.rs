@@ -6,16 +6,16 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// SCMP_ACT_NOTIFY as default: the call that hands the listener over would itself wait.
-    #[error("seccomp: defaultAction: SCMP_ACT_NOTIFY cannot be used as default action")]
+    #[error("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY cannot be used as default action")]
     NotifyDefault,
     /// SCMP_ACT_NOTIFY for write, which hands the listener over.
-    #[error("seccomp: {path}: SCMP_ACT_NOTIFY cannot be used for the write syscall")]
+    #[error("linux.seccomp.{path}: SCMP_ACT_NOTIFY cannot be used for the write syscall")]
     NotifyWrite {
         /// The rule's name entry.
         path: String,
     },
     /// A return code on an action that returns none.
-    #[error("seccomp: {path}: {action} takes no return code, but {value} is given")]
+    #[error("linux.seccomp.{path}: {action} takes no return code, but {value} is given")]
     UnusedErrno {
         /// The field with the return code.
         path: String,
@@ -25,7 +25,7 @@ pub enum Error {
         value: u32,
     },
     /// A return code that does not fit in the 16 bits that the kernel has for it.
-    #[error("seccomp: {path}: return code {value} is over 65535")]
+    #[error("linux.seccomp.{path}: return code {value} is over 65535")]
     LargeErrno {
         /// The field with the return code.
         path: String,
@@ -33,13 +33,13 @@ pub enum Error {
         value: u32,
     },
     /// An empty system call name.
-    #[error("seccomp: {path}: empty string is not a valid syscall")]
+    #[error("linux.seccomp.{path}: empty string is not a valid syscall")]
     EmptyName {
         /// The name entry.
         path: String,
     },
     /// An argument index over 5.
-    #[error("seccomp: {path}: a system call has the arguments 0 to 5, not {value}")]
+    #[error("linux.seccomp.{path}: a system call has the arguments 0 to 5, not {value}")]
     ArgumentIndex {
         /// The index field.
         path: String,
@@ -47,7 +47,7 @@ pub enum Error {
         value: usize,
     },
     /// An architecture that there is no table for.
-    #[error("seccomp: {path}: architecture {name} is not supported")]
+    #[error("linux.seccomp.{path}: architecture {name} is not supported")]
     UnknownArchitecture {
         /// The architecture entry.
         path: String,
@@ -55,7 +55,7 @@ pub enum Error {
         name: String,
     },
     /// An architecture that a kernel of the native one never runs, having the other byte order.
-    #[error("seccomp: {path}: architecture {name} has not the byte order of {native}")]
+    #[error("linux.seccomp.{path}: architecture {name} has not the byte order of {native}")]
     ByteOrder {
         /// The architecture entry.
         path: String,
@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// Two rules ask the same of a system call and answer differently.
     #[error(
-        "seccomp: syscalls[{second}]: conflicts with syscalls[{first}] for number {number} of \
+        "linux.seccomp.syscalls[{second}]: conflicts with syscalls[{first}] for number {number} of \
          {architecture}: the same conditions, but another action"
     )]
     Conflict {
@@ -80,7 +80,7 @@ pub enum Error {
         architecture: &'static str,
     },
     /// The program is longer than the kernel takes.
-    #[error("seccomp: the profile needs {instructions} instructions, the kernel takes 4096")]
+    #[error("linux.seccomp: the profile needs {instructions} instructions, the kernel takes 4096")]
     TooLong {
         /// Length of the program in instructions.
         instructions: usize,

@@ -73,6 +73,14 @@ pub fn clone3(args: &CloneArgs<'_>) -> Result<Cloned> {
     Ok(Cloned::Parent { pid: pid as i32, pidfd })
 }
 
+/// ioctl_ns(2), NS_GET_NSTYPE (Linux 4.11): the `CLONE_NEW*` flag of an opened namespace. ENOTTY: the
+/// file is none.
+pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u64> {
+    const NS_GET_NSTYPE: libc::c_ulong = 0xb703;
+    // SAFETY: the call takes no argument and changes nothing.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), NS_GET_NSTYPE) }.into()).map(|flag| flag as u64)
+}
+
 /// setns(2): `fd` is a namespace, or a pidfd of which `flags` names the namespaces to join.
 pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> Result<()> {
     // SAFETY: plain integers.

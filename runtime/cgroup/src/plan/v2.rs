@@ -167,7 +167,8 @@ fn unified(files: &HashMap<String, String>, writes: &mut Vec<Write>) -> Result<(
             lines.push("");
         }
         for line in lines {
-            writes.push(Write::new(controller.to_owned(), file.clone(), line));
+            let write = Write::new(controller.to_owned(), file.clone(), line);
+            writes.push(Write { unified: true, ..write });
         }
     }
     Error::all(errors)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cgroup::{Cgroup, Mode};
+use cgroup::{Cgroup, Error, Mode};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 
@@ -240,4 +240,12 @@ pub fn told(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// The error of the write, without the field's name.
+pub fn bare(error: Error) -> Error {
+    match error {
+        Error::Limit { source, .. } => *source,
+        error => error,
+    }
 }

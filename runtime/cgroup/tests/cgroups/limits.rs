@@ -1,6 +1,6 @@
 //! Limits, read back from the kernel.
 
-use crate::ground::{Ground, Process, on_v1, on_v2, on_v2_with, resources, told};
+use crate::ground::{Ground, Process, bare, on_v1, on_v2, on_v2_with, resources, told};
 use cgroup::{Cgroup, Error, Mode};
 
 /// What runc 1.1 was seen to make of these on both versions is in the tests.
@@ -20,7 +20,7 @@ fn expect(ground: &Ground, files: &[(&str, &str, &str)]) {
 }
 
 fn refused(ground: &Ground, json: &str) -> String {
-    told(&ground.cgroup.apply(&resources(json)).unwrap_err())
+    told(&bare(ground.cgroup.apply(&resources(json)).unwrap_err()))
 }
 
 /// The "major:minor" of some disk.
@@ -172,7 +172,7 @@ fn v1_says_what_it_refuses() {
         let process = ground.process();
         let error = ground.cgroup.apply(&resources(r#"{"memory":{"limit":1}}"#));
         // What can be swapped out is, so a lone process may let go of all it has.
-        if let Err(error) = error {
+        if let Err(error) = error.map_err(bare) {
             assert!(matches!(error, Error::MemoryInUse { limit: 1, .. }), "{error}");
         }
         drop(process);
@@ -219,7 +219,8 @@ fn v2_does_with_less_below_a_cgroup_with_processes() {
         inner.join_all(process.pid()).unwrap();
         drop(process);
         inner.remove().unwrap();
-        let result = inner.create(Some(&resources(r#"{"memory":{"limit":1000000}}"#)));
+        let result =
+            inner.create(Some(&resources(r#"{"memory":{"limit":1000000}}"#))).map_err(bare);
         assert!(matches!(result, Err(Error::NoController { .. })), "{result:?}");
         assert!(!inner.path_of("").unwrap().exists());
         drop(parent);
@@ -253,7 +254,8 @@ fn v2_can_be_threaded_without_memory_limits() {
         std::fs::write(top.join("thread/cgroup.type"), "threaded").unwrap();
         let inner = ground.cgroup.hierarchies()[0].path().join("inner");
         let inner = Cgroup::locate(Mode::V2, Some(&inner), "id").unwrap();
-        let result = inner.create(Some(&resources(r#"{"memory":{"limit":1000000}}"#)));
+        let result =
+            inner.create(Some(&resources(r#"{"memory":{"limit":1000000}}"#))).map_err(bare);
         assert!(
             matches!(&result, Err(Error::Threaded { kind, .. }) if kind == "domain invalid"),
             "{result:?}"

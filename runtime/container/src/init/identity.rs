@@ -143,10 +143,12 @@ pub(crate) fn label(plan: &ProcessPlan, procfs: &Procfs) -> Result<()> {
             Err(Errno::ENOENT) => procfs.write("self/attr/exec", &command),
             result => result,
         }
-        .step(|| format!("apply apparmor profile {profile}"))?;
+        .step(|| format!("process.apparmorProfile: apply apparmor profile {profile}"))?;
     }
     if let Some(label) = &plan.selinux {
-        procfs.write("self/attr/exec", label).step(|| format!("apply selinux label {label}"))?;
+        procfs
+            .write("self/attr/exec", label)
+            .step(|| format!("process.selinuxLabel: apply selinux label {label}"))?;
     }
     Ok(())
 }

@@ -145,10 +145,10 @@ fn prepare(
             .step(|| format!("set domainname {name:?}"))?;
     }
     let procfs = rootfs.procfs();
-    for (path, value) in &plan.sysctls {
-        procfs
-            .write(&format!("sys/{path}"), value)
-            .step(|| format!("write sysctl {path}={value}"))?;
+    for sysctl in &plan.sysctls {
+        procfs.write(&format!("sys/{}", sysctl.path), &sysctl.value).step(|| {
+            format!("linux.sysctl[{}]: write sysctl {}={}", sysctl.key, sysctl.path, sysctl.value)
+        })?;
     }
     mask::readonly_paths(rootfs.root(), &plan.rootfs.readonly_paths)?;
     mask::masked_paths(rootfs.root(), &plan.rootfs)?;

@@ -35,6 +35,10 @@ const DEFAULT: &[(&str, u64, u64)] = &[
     ("dev/tty", 5, 0),
 ];
 
+/// The kernel's MINORBITS is 20, of 32 for both numbers.
+const MAX_MAJOR: u64 = (1 << 12) - 1;
+const MAX_MINOR: u64 = (1 << 20) - 1;
+
 /// The default devices and those of `linux.devices`, which win where both name a path.
 pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DevicePlan>, Error> {
     let given = linux.devices().iter().flatten().enumerate();
@@ -76,16 +80,25 @@ fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
             SFlag::S_IFCHR
         }
     };
-    let mut number = |name: &str, value: i64| {
-        report.take(
-            u64::try_from(value)
-                .map_err(|_| Error::invalid(field(name), format!("{value} is negative"))),
-        )
+    let mut number = |name: &str, value: i64, most: u64| {
+        let number = u64::try_from(value).ok().filter(|number| *number <= most);
+        let wrong = || Error::invalid(field(name), format!("{value} is not from 0 to {most}"));
+        report.take(number.ok_or_else(wrong))
     };
-    let (major, minor) = (number("major", device.major()), number("minor", device.minor()));
+    let major = number("major", device.major(), MAX_MAJOR);
+    let minor = number("minor", device.minor(), MAX_MINOR);
+    for (name, id) in [("uid", device.uid()), ("gid", device.gid())] {
+        // To chown(2), this number says "leave it as it is".
+        if id == Some(u32::MAX) {
+            report.add(field(name), format!("{} is not an id", u32::MAX));
+        }
+    }
     let path = device.path().to_string_lossy();
     if !path.starts_with('/') {
         report.add(field("path"), format!("{path:?} is not an absolute path"));
+    }
+    if path.contains('\0') {
+        report.add(field("path"), format!("{path:?} has a NUL byte"));
     }
     report.finish(Some(DevicePlan {
         path: relative(&path),

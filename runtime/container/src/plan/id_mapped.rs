@@ -1,13 +1,11 @@
 //! The mappings of a bind mount that translates ids: its own, or the container's.
 
-use oci_spec::runtime::LinuxIdMapping;
-
 use super::mount::One;
 use super::mount_options::Options;
 use super::{Namespaces, flag, id_map};
 use crate::error::Error;
 use crate::idmap::IdMap;
-use crate::report::{Report, each};
+use crate::report::each;
 
 /// None for a mount that translates nothing.
 pub(super) fn plan(
@@ -35,8 +33,8 @@ pub(super) fn plan(
     let maps = match (uids.is_empty(), gids.is_empty()) {
         (false, false) => {
             let checks = [("uidMappings", uids), ("gidMappings", gids)];
-            each(checks.into_iter().map(|(name, mappings)| check(name, mappings, one)))?;
-            Some((id_map(uids), id_map(gids)))
+            each(checks.into_iter().map(|(name, maps)| id_map::check(&one.field(name), maps)))?;
+            Some((id_map::text(uids), id_map::text(gids)))
         }
         (true, true) if namespaces.has(flag::USER) => None,
         (true, true) => {
@@ -51,20 +49,4 @@ pub(super) fn plan(
     // As long as they are the same, the container's own will do.
     let maps = maps.filter(|maps| namespaces.id_maps.as_ref() != Some(maps));
     Ok(Some(IdMap { recursive: options.idmap == Some(true), maps }))
-}
-
-/// What the kernel would refuse without saying which entry it is.
-fn check(name: &str, mappings: &[LinuxIdMapping], one: &One<'_>) -> Result<(), Error> {
-    let mut report = Report::default();
-    for (index, mapping) in mappings.iter().enumerate() {
-        let (inside, outside, size) = (mapping.container_id(), mapping.host_id(), mapping.size());
-        let field = |what: &str| one.field(&format!("{name}[{index}]{what}"));
-        if size == 0 {
-            report.add(field(".size"), "0: must be at least 1");
-        }
-        if inside.checked_add(size).is_none() || outside.checked_add(size).is_none() {
-            report.add(field(""), format!("{inside} {outside} {size}: ends beyond the last id"));
-        }
-    }
-    report.finish(Some(()))
 }

@@ -5,6 +5,7 @@
 mod capability;
 mod cgroup_mount;
 mod device;
+mod id_map;
 mod id_mapped;
 mod label;
 mod mount;
@@ -15,6 +16,7 @@ mod number_list;
 mod process;
 pub(crate) mod scheduling;
 mod seccomp;
+mod sysctl;
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
-use oci_spec::runtime::{Hook, Hooks, Linux, LinuxIdMapping, LinuxMemoryPolicy, LinuxPersonality};
+use oci_spec::runtime::{Hook, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality};
 
 pub(crate) use cgroup_mount::{CgroupMount, V1Mount};
 pub(crate) use device::DevicePlan;
@@ -31,6 +33,7 @@ pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use net_device::NetDevice;
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
+pub(crate) use sysctl::Sysctl;
 
 use crate::agent::Agent;
 use crate::bundle::Bundle;
@@ -63,8 +66,7 @@ pub(crate) struct InitPlan {
     pub rootfs: RootfsPlan,
     pub hostname: Option<String>,
     pub domainname: Option<String>,
-    /// Path below /proc/sys, value.
-    pub sysctls: Vec<(String, String)>,
+    pub sysctls: Vec<Sysctl>,
     /// prestart or createRuntime hooks, which the parent runs.
     pub parent_hooks: bool,
     pub create_container: Vec<Hook>,
@@ -196,7 +198,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let personality = linux.personality().as_ref().map(scheduling::personality);
     let personality = report.take(personality.transpose());
     let net_devices = report.take(net_device::plan(linux, &namespaces));
-    let sysctls = report.take(sysctls(linux, &namespaces));
+    let sysctls = report.take(sysctl::plan(linux, &namespaces));
     let rootfs = report.keep(rootfs(input, linux, &namespaces));
     let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
         wait_for_parent: wait_at_once || v1 || intel_rdt.is_some() || !net_devices.is_empty(),
@@ -322,38 +324,6 @@ pub(crate) fn keyring_name(id: &str) -> Option<CString> {
     CString::new(format!("_ses.{id}")).ok()
 }
 
-fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>, Error> {
-    let given = linux.sysctl().iter().flatten();
-    let mut list = each(given.map(|(key, value)| sysctl(key, value, namespaces)))?;
-    list.sort_unstable();
-    Ok(list)
-}
-
-fn sysctl(key: &str, value: &str, namespaces: &Namespaces) -> Result<(String, String), Error> {
-    let field = || format!("linux.sysctl[{key}]");
-    // `/` separates as well as `.`, as in sysctl(8): the first one decides.
-    let path = match key.find(['.', '/']) {
-        Some(at) if key.as_bytes()[at] == b'.' => key
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                c => c,
-            })
-            .collect(),
-        _ => key.to_owned(),
-    };
-    if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(Error::invalid(field(), "not the name of a sysctl"));
-    }
-    let (needed, name) = namespace::of_sysctl(&path)
-        .ok_or_else(|| Error::invalid(field(), "is not in a separate kernel namespace"))?;
-    if !namespaces.has(needed) {
-        return Err(Error::invalid(field(), format!("not allowed without a {name} namespace")));
-    }
-    Ok((path, value.to_owned()))
-}
-
 fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<RootfsPlan, Error> {
     let spec = &input.bundle.spec;
     let mut report = Report::default();
@@ -439,12 +409,6 @@ pub(crate) fn relative(path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-/// The lines of a uid_map or gid_map.
-pub(crate) fn id_map(mappings: &[LinuxIdMapping]) -> String {
-    let line = |m: &LinuxIdMapping| format!("{} {} {}\n", m.container_id(), m.host_id(), m.size());
-    mappings.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Which namespaces are made, which are joined by path.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fstat, stat};
 use nix::unistd::geteuid;
 use oci_spec::runtime::{Linux, LinuxNamespaceType};
+
+use sys::process::namespace_type;
 
 use super::{ProcessPlan, id_map};
 use crate::error::Error;
@@ -140,6 +142,10 @@ pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
                 let name = path.display().to_string();
                 match open(path, flags, Mode::empty()) {
                     Ok(fd) if is_own(flag, &fd) => {}
+                    Ok(fd) if !is_of_type(flag, &fd) => {
+                        let reason = format!("{name} is not a {} namespace", name_of(flag));
+                        report.add(format!("linux.namespaces[{index}].path"), reason);
+                    }
                     Ok(fd) => namespaces.join.push((flag, name, fd)),
                     Err(errno) => {
                         let field = format!("linux.namespaces[{index}].path");
@@ -177,13 +183,26 @@ fn is_own(flag: u64, fd: &OwnedFd) -> bool {
     matches!((own, given), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }
 
+fn is_of_type(flag: u64, fd: &OwnedFd) -> bool {
+    namespace_type(fd.as_fd()) == Ok(flag)
+}
+
 fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, String)>, Error> {
     let uids = linux.uid_mappings().as_deref().unwrap_or_default();
     let gids = linux.gid_mappings().as_deref().unwrap_or_default();
     if namespaces.new & flag::USER == 0 {
         return match (uids.is_empty() && gids.is_empty(), namespaces.has(flag::USER)) {
             (true, _) | (_, true) => Ok(None),
-            _ => Err(Error::invalid("linux.uidMappings", "given without a user namespace")),
+            _ => {
+                let mut report = Report::default();
+                for (field, mappings) in [("linux.uidMappings", uids), ("linux.gidMappings", gids)]
+                {
+                    if !mappings.is_empty() {
+                        report.add(field, "given without a user namespace");
+                    }
+                }
+                report.finish(None)
+            }
         };
     }
     let mut report = Report::default();
@@ -194,8 +213,9 @@ fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, Str
         {
             report.add(field, "id 0 of the container is not mapped");
         }
+        report.take(id_map::check(field, mappings));
     }
-    report.finish(Some(Some((id_map(uids), id_map(gids)))))
+    report.finish(Some(Some((id_map::text(uids), id_map::text(gids)))))
 }
 
 /// Whether one of the map's lines, "inside outside count" each, has this id inside.
@@ -217,6 +237,8 @@ fn time_offsets(linux: &Linux, namespaces: &Namespaces) -> Result<Option<String>
             report.add(field, "given without a new time namespace");
         } else if clock != "monotonic" && clock != "boottime" {
             report.add(field, "is neither monotonic nor boottime");
+        } else if let Some(nanos) = offset.nanosecs().filter(|nanos| *nanos > 999_999_999) {
+            report.add(format!("{field}.nanosecs"), format!("{nanos} is a second or more"));
         }
         let (secs, nanos) = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
         if nanos >= 1_000_000_000 {

@@ -37,6 +37,9 @@ pub(crate) struct ProcessPlan {
     pub preserve_fds: u32,
 }
 
+/// What /proc/PID/oom_score_adj takes.
+const OOM_SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
+
 /// A compiled profile, as seccomp(2) takes it.
 #[derive(Debug)]
 pub(crate) struct SeccompPlan {
@@ -119,6 +122,9 @@ pub(crate) fn plan(
     }
     let scheduling = report.take(scheduling(at, process));
     report.take(label::check(&field("selinuxLabel"), process.selinux_label()));
+    if let Some(score) = process.oom_score_adj().filter(|score| !OOM_SCORES.contains(score)) {
+        report.add(field("oomScoreAdj"), format!("{score} is not from -1000 to 1000"));
+    }
     let env = environment(process.env().as_deref().unwrap_or_default());
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let plan = ProcessPlan {
@@ -215,6 +221,11 @@ fn rlimits(process: &Process) -> Result<Vec<(u32, String, u64, u64)>, Error> {
         if list.iter().any(|(known, ..)| *known == number) {
             let field = format!("process.rlimits[{index}].type");
             report.add(field, format!("{} given twice", limit.typ()));
+        }
+        if limit.soft() > limit.hard() {
+            let (soft, hard) = (limit.soft(), limit.hard());
+            let reason = format!("{} {soft} is over the hard limit {hard}", limit.typ());
+            report.add(format!("process.rlimits[{index}].soft"), reason);
         }
         list.push((number, limit.typ().to_string(), limit.soft(), limit.hard()));
     }

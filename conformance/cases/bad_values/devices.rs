@@ -1,0 +1,34 @@
+//! `linux.devices` and the rules of the devices' cgroup.
+
+use super::{Bad, bad};
+
+const TYPED: &[(&str, &str)] =
+    &[("/linux/devices/0", r#"{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}"#)];
+const RULE: &[(&str, &str)] = &[(
+    "/linux/resources/devices/0",
+    r#"{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "r"}"#,
+)];
+
+/// Field by field.
+pub const ROWS: &[Bad] = &[
+    bad("/linux/devices/0/path", "\"dev/x\"", &["dev/x"]).with(TYPED),
+    bad("/linux/devices/0/path", "\"/dev/a\\u0000b\"", &["NUL"]).with(TYPED),
+    bad("/linux/devices/0/type", "\"q\"", &["q"]).with(TYPED),
+    bad("/linux/devices/0/type", "\"a\"", &["a"]).with(TYPED),
+    bad("/linux/devices/0/major", "-3", &["-3"]).with(TYPED),
+    bad("/linux/devices/0/minor", "-3", &["-3"]).with(TYPED),
+    bad("/linux/devices/0/major", "4294967296", &["4294967296"]).with(TYPED),
+    bad("/linux/devices/0/minor", "4294967296", &["4294967296"]).with(TYPED),
+    bad("/linux/devices/0/fileMode", "\"0666\"", &["0666"]).with(TYPED),
+    bad("/linux/devices/0/uid", "-1", &["-1"]).with(TYPED),
+    bad("/linux/devices/0/uid", "4294967295", &["4294967295"]).with(TYPED),
+    bad("/linux/devices/0/gid", "\"root\"", &["root"]).with(TYPED),
+    bad("/linux/devices/0/gid", "4294967295", &["4294967295"]).with(TYPED),
+    bad("/linux/resources/devices/0/allow", "1", &["1"]).with(RULE),
+    bad("/linux/resources/devices/0/type", "\"q\"", &["q"]).with(RULE),
+    bad("/linux/resources/devices/0/type", "\"p\"", &["p"]).with(RULE),
+    bad("/linux/resources/devices/0/major", "-2", &["-2"]).with(RULE),
+    bad("/linux/resources/devices/0/minor", "4294967296", &["4294967296"]).with(RULE),
+    bad("/linux/resources/devices/0/access", "\"rx\"", &["rx"]).with(RULE),
+    bad("/linux/resources/devices/0/access", "\"\"", &["\"\""]).with(RULE),
+];

@@ -1,0 +1,99 @@
+//! `linux.resources`, but for the devices.
+
+use super::{Bad, bad};
+
+/// On either version, without a controller being asked.
+pub const ROWS: &[Bad] = &[
+    bad("/linux/resources/memory/limit", "\"1G\"", &["1G"]),
+    bad("/linux/resources/memory/reservation", "\"1G\"", &["1G"]),
+    bad("/linux/resources/memory/swap", "\"1G\"", &["1G"]),
+    bad("/linux/resources/memory/kernel", "\"1G\"", &["1G"]),
+    bad("/linux/resources/memory/kernelTCP", "\"1G\"", &["1G"]),
+    bad("/linux/resources/memory/swappiness", "-5", &["-5"]),
+    bad("/linux/resources/memory/disableOOMKiller", "1", &["1"]),
+    bad("/linux/resources/memory/useHierarchy", "1", &["1"]),
+    bad("/linux/resources/memory/checkBeforeUpdate", "1", &["1"]),
+    bad("/linux/resources/cpu/shares", "-1", &["-1"]),
+    bad("/linux/resources/cpu/quota", "\"half\"", &["half"]),
+    bad("/linux/resources/cpu/burst", "-1", &["-1"]),
+    bad("/linux/resources/cpu/period", "-1", &["-1"]),
+    bad("/linux/resources/cpu/realtimeRuntime", "\"x\"", &["x"]),
+    bad("/linux/resources/cpu/realtimePeriod", "-1", &["-1"]),
+    bad("/linux/resources/cpu/cpus", "7", &["7"]),
+    bad("/linux/resources/cpu/mems", "7", &["7"]),
+    bad("/linux/resources/cpu/idle", "\"x\"", &["x"]),
+    bad("/linux/resources/pids/limit", "\"x\"", &["x"]),
+    bad("/linux/resources/blockIO/weight", "65536", &["65536"]),
+    bad("/linux/resources/blockIO/leafWeight", "-1", &["-1"]),
+    bad("/linux/resources/blockIO/weightDevice/0", r#"{"major": "x", "minor": 0}"#, &["x"])
+        .field("linux.resources.blockIO.weightDevice[0].major"),
+    bad(
+        "/linux/resources/blockIO/throttleReadBpsDevice/0",
+        r#"{"major": 8, "minor": 0, "rate": -1}"#,
+        &["-1"],
+    )
+    .field("linux.resources.blockIO.throttleReadBpsDevice[0].rate"),
+    bad(
+        "/linux/resources/blockIO/throttleWriteBpsDevice/0",
+        r#"{"major": 8, "minor": 0, "rate": "x"}"#,
+        &["x"],
+    )
+    .field("linux.resources.blockIO.throttleWriteBpsDevice[0].rate"),
+    bad(
+        "/linux/resources/blockIO/throttleReadIOPSDevice/0",
+        r#"{"major": 8, "minor": "x", "rate": 1}"#,
+        &["x"],
+    )
+    .field("linux.resources.blockIO.throttleReadIOPSDevice[0].minor"),
+    bad(
+        "/linux/resources/blockIO/throttleWriteIOPSDevice/0",
+        r#"{"major": 8, "minor": 0, "rate": "x"}"#,
+        &["x"],
+    )
+    .field("linux.resources.blockIO.throttleWriteIOPSDevice[0].rate"),
+    bad("/linux/resources/hugepageLimits/0", r#"{"pageSize": "2 MB", "limit": 1}"#, &["2 MB"])
+        .field("linux.resources.hugepageLimits[0].pageSize"),
+    bad("/linux/resources/hugepageLimits/0", r#"{"pageSize": "2MB", "limit": "x"}"#, &["x"])
+        .field("linux.resources.hugepageLimits[0].limit"),
+    bad("/linux/resources/network/classID", "-1", &["-1"]),
+    bad("/linux/resources/network/priorities/0", r#"{"name": 3, "priority": 1}"#, &["3"])
+        .field("linux.resources.network.priorities[0].name"),
+    bad("/linux/resources/network/priorities/0", r#"{"name": "lo", "priority": "x"}"#, &["x"])
+        .field("linux.resources.network.priorities[0].priority"),
+    bad("/linux/resources/rdma/mlx5_0/hcaHandles", "-1", &["-1"]),
+    bad("/linux/resources/rdma/mlx5_0/hcaObjects", "-1", &["-1"]),
+    bad("/linux/resources/unified/memory.high", "7", &["7"]),
+];
+
+/// Values that v1's kernel or rules refuse.
+pub const V1: &[Bad] = &[
+    bad("/linux/resources/unified/memory.high", "\"7\"", &["cgroup v1"])
+        .field("linux.resources.unified"),
+    bad("/linux/resources/memory/swappiness", "101", &["101"]),
+    bad("/linux/resources/memory/limit", "-7", &["-7"]),
+    bad("/linux/resources/memory/reservation", "-7", &["-7"]),
+    bad("/linux/resources/cpu/shares", "1", &["1"]),
+    bad("/linux/resources/cpu/shares", "262145", &["262145"]),
+    bad("/linux/resources/cpu/quota", "5", &["5"]),
+    bad("/linux/resources/cpu/period", "5", &["5"]),
+    bad("/linux/resources/cpu/cpus", "\"9999\"", &["9999"]),
+    bad("/linux/resources/cpu/cpus", "\"one\"", &["one"]),
+    bad("/linux/resources/cpu/mems", "\"9999\"", &["9999"]),
+];
+
+/// Values that v2's kernel or rules refuse.
+pub const V2: &[Bad] = &[
+    bad("/linux/resources/unified/memory.dream", "\"7\"", &["memory.dream"]),
+    bad("/linux/resources/unified/memory.high", "\"much\"", &["much"]),
+    bad("/linux/resources/unified/high", "\"7\"", &["high"]).field("linux.resources.unified[high]"),
+    bad("/linux/resources/memory/swap", "7", &["7"]),
+    bad("/linux/resources/memory/limit", "-7", &["-7"]),
+    bad("/linux/resources/memory/reservation", "-7", &["-7"]),
+    bad("/linux/resources/cpu/period", "5", &["5"]),
+    bad("/linux/resources/cpu/quota", "5", &["5"]),
+    bad("/linux/resources/cpu/idle", "7", &["7"]),
+    bad("/linux/resources/cpu/cpus", "\"9999\"", &["9999"]),
+    bad("/linux/resources/cpu/cpus", "\"one\"", &["one"]),
+    bad("/linux/resources/cpu/mems", "\"9999\"", &["9999"]),
+    bad("/linux/resources/blockIO/weight", "5", &["5"]),
+];

@@ -1,0 +1,53 @@
+//! The version, the root, names, annotations, hooks.
+
+use super::{Bad, bad};
+
+const LONG: &str = concat!(
+    "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""
+);
+
+/// Field by field.
+pub const ROWS: &[Bad] = &[
+    bad("/ociVersion", "\"2.0.0\"", &["2.0.0"]),
+    bad("/ociVersion", "\"one\"", &["one"]),
+    bad("/ociVersion", "1", &["1"]),
+    bad("/ociVersion", "null", &["ociVersion"]),
+    bad("/root", "null", &["missing"]),
+    bad("/root", "\"rootfs\"", &["rootfs"]),
+    bad("/root/path", "\"\"", &["empty"]),
+    bad("/root/path", "\"no-such-root\"", &["no-such-root", "no such file or directory"]),
+    bad("/root/path", "\"config.json\"", &["config.json", "not a directory"]),
+    bad("/root/path", "7", &["7"]),
+    bad("/root/readonly", "\"yes\"", &["yes"]),
+    bad("/mounts", "{}", &["map"]),
+    bad("/process", "null", &["missing"]),
+    bad("/linux", "null", &["missing"]),
+    bad("/hostname", "\"box\"", &["UTS"])
+        .with(&[("/linux/namespaces", r#"[{"type": "mount"}, {"type": "pid"}]"#)]),
+    bad("/hostname", LONG, &["aaaa"]),
+    bad("/hostname", "7", &["7"]),
+    bad("/domainname", LONG, &["aaaa"]),
+    bad("/domainname", "7", &["7"]),
+    bad("/domainname", "\"box\"", &["UTS"]).with(&[
+        ("/linux/namespaces", r#"[{"type": "mount"}, {"type": "pid"}]"#),
+        ("/hostname", "null"),
+    ]),
+    bad("/annotations", r#"{"key": 1}"#, &["1"]).field("annotations.key"),
+    bad("/hooks", "3", &["3"]),
+    bad("/hooks/prestart/0/path", "\"hook\"", &["hook"]),
+    bad("/hooks/createRuntime/0/path", "\"hook\"", &["hook"]),
+    bad("/hooks/createContainer/0/path", "\"hook\"", &["hook"]),
+    bad("/hooks/startContainer/0/path", "\"hook\"", &["hook"]),
+    bad("/hooks/poststart/0/path", "\"hook\"", &["hook"]),
+    bad("/hooks/poststop/0/path", "\"hook\"", &["hook"]),
+    bad("/hooks/poststop/0", "{}", &["missing"]).field("hooks.poststop[0].path"),
+    bad("/hooks/poststop/0/args", "\"a\"", &["a"]).with(&[("/hooks/poststop/0/path", "\"/hook\"")]),
+    bad("/hooks/poststop/0/env", "\"A=b\"", &["A=b"])
+        .with(&[("/hooks/poststop/0/path", "\"/hook\"")]),
+    bad("/hooks/poststop/0/timeout", "0", &["0"]).with(&[("/hooks/poststop/0/path", "\"/hook\"")]),
+    bad("/hooks/poststop/0/timeout", "-5", &["-5"])
+        .with(&[("/hooks/poststop/0/path", "\"/hook\"")]),
+    bad("/hooks/poststop/0/timeout", "1.5", &["1.5"])
+        .with(&[("/hooks/poststop/0/path", "\"/hook\"")]),
+];
