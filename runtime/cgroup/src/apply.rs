@@ -10,7 +10,7 @@ use crate::devices::{self, Rule, filter, list::List};
 use crate::dir::{Dir, write_once};
 use crate::plan::{Otherwise, Write, v1, v2};
 use crate::rootless::is_rootless;
-use crate::{Cgroup, Error, Mode, Result};
+use crate::{Cgroup, Error, Mode, Result, systemd};
 
 /// The v1 file whose limit decides what the kernel accepts first.
 const MEMORY_LIMIT: &str = "memory.limit_in_bytes";
@@ -28,6 +28,8 @@ impl Cgroup {
     /// When a value is invalid nothing was written. When the kernel refuses one, those before it
     /// are in force.
     pub fn apply(&self, resources: &LinuxResources) -> Result<()> {
+        let rounded = self.scope.as_ref().map(|_| systemd::rounded(resources));
+        let resources = rounded.as_ref().unwrap_or(resources);
         let writes = match self.mode {
             Mode::V2 => v2::plan(resources)?,
             Mode::V1 | Mode::Hybrid => v1::plan(resources, self.memory_now(resources)?)?,
@@ -37,6 +39,9 @@ impl Cgroup {
             _ => None,
         };
         self.check_memory(resources)?;
+        if let Some(scope) = &self.scope {
+            scope.set(resources)?;
+        }
         self.write(&writes)?;
         match rules {
             Some(rules) => self.set_devices(&rules, false),
@@ -119,7 +124,7 @@ impl Cgroup {
             (Place::V1(dir), true) => write_list(&dir, &List::fold(rules)?.writes()),
             (Place::V1(dir), false) => self.change_list(&dir, &List::fold(rules)?),
             (Place::V2(dir), true) => filter::attach(&dir, rules),
-            (Place::V2(dir), false) => filter::replace(&dir, rules),
+            (Place::V2(dir), false) => filter::replace(&dir, rules, self.scope.is_some()),
         });
         self.unless_rootless(result)
     }
@@ -268,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_an_error_or_skipped_or_replaced() {
-        let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![] };
+        let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![], scope: None };
         let dir = directory("missing", &["io.weight"]);
         let result = cgroup.write_one(&dir, &write("io.bfq.weight", Otherwise::Fail));
         assert!(matches!(result, Err(Error::Write { source: Errno::ENOENT, .. })), "{result:?}");
@@ -283,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_hierarchy_that_is_missing_is_an_error_unless_skipped() {
-        let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![] };
+        let cgroup = Cgroup { mode: Mode::V1, hierarchies: vec![], inherited: vec![], scope: None };
         let result = cgroup.write(&[write("io.max", Otherwise::Fail)]);
         let Err(Error::Limit { source, .. }) = result else { panic!("{result:?}") };
         assert!(matches!(*source, Error::NoController { .. }), "{source:?}");

@@ -162,7 +162,11 @@ fn filled(dir: &Dir, root: &Path, file: &str) -> Result<String> {
 ///
 /// What can't be enabled, as below a cgroup with processes of its own, shows as a controller that is
 /// not available once a limit needs it.
-fn enable_controllers(hierarchy: &Hierarchy, writes: &[Write], needs_domain: bool) -> Result<()> {
+pub(crate) fn enable_controllers(
+    hierarchy: &Hierarchy,
+    writes: &[Write],
+    needs_domain: bool,
+) -> Result<()> {
     let (root, path) = (hierarchy.mount_point(), hierarchy.dir());
     let leaf = Dir::open(&path)?;
     let all = read_path(&root.join("cgroup.controllers"))?;

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::BusError;
+
 /// Says what failed on which object; the kernel's reason, if there is one, is the source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -135,6 +137,49 @@ pub enum Error {
     /// Several invalid values at once.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Many(Vec<Error>),
+    /// `linux.cgroupsPath` of a container in a systemd scope.
+    #[error("linux.cgroupsPath {:?} {reason}", path.display().to_string())]
+    ScopePath {
+        /// The value.
+        path: PathBuf,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// An annotation that is to be a property of the scope.
+    #[error("annotations[{key}]: {value:?}: {reason}")]
+    Annotation {
+        /// Its name.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A limit that can't be told to systemd.
+    #[error("linux.resources: cannot set {file} to {value:?} through systemd")]
+    NoProperty {
+        /// The file that sets the limit.
+        file: String,
+        /// The limit.
+        value: String,
+    },
+    /// systemd is not this machine's init.
+    #[error("systemd cgroup flag passed, but systemd is not running on this host")]
+    NoSystemd,
+    /// systemd with v1 hierarchies.
+    #[error("systemd cgroup flag passed, but this host is not on cgroup v2")]
+    SystemdOnV1,
+    /// systemd did not do something to a scope.
+    #[error("systemd: {action} unit {unit}")]
+    Unit {
+        /// What was to be done.
+        action: &'static str,
+        /// The unit.
+        unit: String,
+        /// Why not.
+        #[source]
+        source: BusError,
+    },
     /// `linux.resources.unified` where there is no pure v2 hierarchy.
     #[error("linux.resources.unified: cannot be used on cgroup v1")]
     UnifiedOnV1,

@@ -25,7 +25,9 @@ mod pids;
 mod plan;
 mod remove;
 mod rootless;
+mod scope;
 pub mod stats;
+mod systemd;
 mod tree;
 
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ pub use hierarchy::Hierarchy;
 pub use mode::Mode;
 pub use oom::OomWatch;
 pub use rootless::is_rootless;
+pub use scope::ScopePlan;
+pub use systemd::{BusError, Manager};
 
 /// The place of one container in every hierarchy. It holds paths, no descriptors, and is saved with
 /// the container's state.
@@ -47,6 +51,9 @@ pub struct Cgroup {
     /// Where it has no cgroup of its own. Of interest while it is made only.
     #[serde(skip)]
     inherited: Vec<Hierarchy>,
+    /// The systemd unit it is; without one, the directories are the runtime's to make and remove.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<systemd::Scope>,
 }
 
 impl Cgroup {

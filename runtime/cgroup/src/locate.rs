@@ -63,7 +63,8 @@ impl Cgroup {
             Mode::V1 | Mode::Hybrid => on_v1(mode, &wanted)?,
         };
         let optional = given.is_none() && is_rootless();
-        let mut cgroup = Cgroup { mode, hierarchies: Vec::new(), inherited: Vec::new() };
+        let mut cgroup =
+            Cgroup { mode, hierarchies: Vec::new(), inherited: Vec::new(), scope: None };
         for Place { hierarchy, own } in places {
             if optional && !may_make(&hierarchy) {
                 cgroup.inherited.push(Hierarchy { path: own, ..hierarchy });

@@ -17,7 +17,8 @@ const FILES: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
 impl Cgroup {
     /// Makes `uid`, as the host numbers it, the owner of the v2 directory and of the files in it
-    /// that the kernel says to delegate. Only on pure v2: v1 can't be handed over safely.
+    /// that the kernel says to delegate. Only on pure v2: v1 can't be handed over safely. Without
+    /// privileges it stays as it is.
     ///
     /// # Errors
     ///
@@ -31,7 +32,10 @@ impl Cgroup {
             fchownat(dir.fd.as_fd(), name, Some(Uid::from_raw(uid)), None, flags)
         };
         let failed = |name: &str, source| Error::Chown { path: dir.path.join(name), uid, source };
-        chown("", AtFlags::AT_EMPTY_PATH).map_err(|source| failed("", source))?;
+        match chown("", AtFlags::AT_EMPTY_PATH) {
+            Err(Errno::EPERM) if self.rootless => return Ok(()),
+            result => result.map_err(|source| failed("", source))?,
+        }
         let list = read_path(Path::new(LIST)).unwrap_or_else(|_| FILES.into());
         for name in list.lines() {
             match chown(name, AtFlags::AT_SYMLINK_NOFOLLOW) {

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use crate::dir::Dir;
 use crate::freeze::wait_for_event;
 use crate::tree::walk;
-use crate::{Cgroup, Error, Result};
+use crate::{Cgroup, Error, Result, systemd};
 
 /// How long processes that were killed may take to leave.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -25,14 +25,26 @@ impl Cgroup {
     /// [`Error::NotEmpty`] when processes stay; [`Error::Remove`]. The other hierarchies are removed
     /// in any case; the first error is returned.
     pub fn remove(&self) -> Result<()> {
+        // What systemd can't be asked to forget, it forgets by itself once the directory is empty; or,
+        // a scope that failed, when it is told to. The directory is what counts here.
+        let stopped = self.scope.as_ref().map_or(Ok(()), systemd::Scope::stop);
         let deadline = Instant::now() + PATIENCE;
         let mut first = Ok(());
         for hierarchy in &self.hierarchies {
             let result = remove_tree(&hierarchy.dir(), hierarchy.is_unified(), deadline);
             first = first.and(result);
         }
-        first
+        match stopped {
+            Err(error) if !is_unreachable(&error) => first.and(Err(error)),
+            _ => first,
+        }
     }
+}
+
+/// Whether systemd could not even be asked.
+fn is_unreachable(error: &Error) -> bool {
+    use crate::BusError::{Connect, NoAddress};
+    matches!(error, Error::Unit { source: NoAddress { .. } | Connect { .. }, .. })
 }
 
 /// Removes a cgroup and all below it, the lowest first.

@@ -24,6 +24,7 @@ enum Command {
     Attach = 8,
     Detach = 9,
     OpenById = 13,
+    Info = 15,
     Query = 16,
 }
 
@@ -69,6 +70,28 @@ struct IdAttr {
     prog_id: u32,
     next_id: u32,
     open_flags: u32,
+}
+
+/// The part that describes what a descriptor is of.
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`, up to its name.
+#[repr(C)]
+#[derive(Default)]
+struct ProgramInfo {
+    kind_and_id: [u32; 2],
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    instructions: [u64; 2],
+    load_time: u64,
+    owner_and_maps: [u32; 2],
+    map_ids: u64,
+    name: [u8; 16],
 }
 
 /// Calls bpf(2) with one of the `…Attr` structs above.
@@ -195,4 +218,19 @@ pub fn program_by_id(id: u32) -> Result<OwnedFd> {
     let mut attr = IdAttr { prog_id: id, next_id: 0, open_flags: 0 };
     // SAFETY: PROG_GET_FD_BY_ID reads an IdAttr, which holds no address.
     unsafe { bpf(Command::OpenById, &mut attr) }.map(own)
+}
+
+/// The name that a program was loaded with (kernel 4.15).
+pub fn program_name(program: BorrowedFd<'_>) -> Result<String> {
+    let mut info = ProgramInfo::default();
+    let mut attr = InfoAttr {
+        bpf_fd: number(program),
+        info_len: size_of::<ProgramInfo>() as u32,
+        info: std::ptr::from_mut(&mut info) as u64,
+    };
+    // SAFETY: OBJ_GET_INFO_BY_FD reads an InfoAttr and writes at most `info_len` bytes at `info`,
+    // which is a live struct of plain numbers of that size.
+    unsafe { bpf(Command::Info, &mut attr) }?;
+    let name = info.name.split(|byte| *byte == 0).next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(name).into_owned())
 }

@@ -1,6 +1,7 @@
 //! Puts the device program of a v2 cgroup in place, and another in its place.
 
-use std::os::fd::AsFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Rule, program};
 use crate::dir::Dir;
@@ -8,6 +9,9 @@ use crate::{Error, Result};
 
 /// The kernel's own limit on programs attached to one cgroup.
 const MOST: usize = 64;
+
+/// What bpftool shows, and what tells our program from others.
+const NAME: &CStr = c"oci_devices";
 
 /// Attaches the rules to a directory that has none yet, as one that was just made.
 pub(crate) fn attach(dir: &Dir, rules: &[Rule]) -> Result<()> {
@@ -20,13 +24,18 @@ pub(crate) fn attach(dir: &Dir, rules: &[Rule]) -> Result<()> {
 ///
 /// At no time is the directory without a program: one is replaced in a single step; of several, as
 /// systemd leaves them, each stays until the new one, which only can restrict further, is there.
-pub(crate) fn replace(dir: &Dir, rules: &[Rule]) -> Result<()> {
+///
+/// Where systemd keeps a program of its own beside ours, only ours is replaced.
+pub(crate) fn replace(dir: &Dir, rules: &[Rule], shared: bool) -> Result<()> {
     let mut ids = [0; MOST];
     let count = sys::bpf::device_filters(dir.fd.as_fd(), &mut ids)
         .map_err(|source| failed(dir, "list", source))?;
     let mut old = Vec::with_capacity(count);
     for id in &ids[..count] {
-        old.push(sys::bpf::program_by_id(*id).map_err(|source| failed(dir, "open", source))?);
+        let program = sys::bpf::program_by_id(*id).map_err(|source| failed(dir, "open", source))?;
+        if !shared || is_ours(dir, &program)? {
+            old.push(program);
+        }
     }
     if let [old] = old.as_slice() {
         let new = load(dir, rules)?;
@@ -47,9 +56,14 @@ pub(crate) fn replace(dir: &Dir, rules: &[Rule]) -> Result<()> {
     Ok(())
 }
 
-fn load(dir: &Dir, rules: &[Rule]) -> Result<std::os::fd::OwnedFd> {
+fn is_ours(dir: &Dir, program: &OwnedFd) -> Result<bool> {
+    let name = sys::bpf::program_name(program.as_fd());
+    Ok(name.map_err(|source| failed(dir, "look at", source))?.as_bytes() == NAME.to_bytes())
+}
+
+fn load(dir: &Dir, rules: &[Rule]) -> Result<OwnedFd> {
     let program = program::assemble(rules);
-    sys::bpf::load_device_filter(&program, c"Apache-2.0", c"oci_devices").map_err(|source| {
+    sys::bpf::load_device_filter(&program, c"Apache-2.0", NAME).map_err(|source| {
         Error::LoadFilter { path: dir.path.clone(), instructions: program.len(), source }
     })
 }

@@ -90,6 +90,11 @@ impl List {
         self.exceptions.iter().find(|one| one.same_nodes(nodes)).map_or(Access(0), |one| one.access)
     }
 
+    /// What is allowed where the rest is denied; none where the rest is allowed.
+    pub fn allowed(&self) -> Option<&[Nodes]> {
+        (!self.allow_by_default).then_some(&self.exceptions)
+    }
+
     /// The writes for a fresh cgroup, which has its parent's list, whatever that is.
     pub fn writes(&self) -> Vec<(&'static str, String)> {
         let mut writes = vec![(file(self.allow_by_default), "a".to_owned())];

@@ -1,0 +1,126 @@
+//! Where the buses that lead to systemd are. Looks at the environment; connects to nothing.
+
+use std::path::{Path, PathBuf};
+
+use super::Manager;
+
+/// A socket to connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// Of a bus.
+    Path(PathBuf),
+    /// Of a bus, without a file.
+    Abstract(Vec<u8>),
+    /// systemd's own, with no bus between: it is there when the bus is not.
+    Private(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Path(path) | Address::Private(path) => path.display().fmt(out),
+            Address::Abstract(name) => write!(out, "@{}", String::from_utf8_lossy(name)),
+        }
+    }
+}
+
+/// The addresses to try for a manager, in order.
+///
+/// An engine may have left a rootless runtime nothing but XDG_RUNTIME_DIR in its environment.
+pub(crate) fn of(manager: Manager, variable: impl Fn(&str) -> Option<String>) -> Vec<Address> {
+    let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
+    let (given, bus, private) = match manager {
+        Manager::System => (
+            variable("DBUS_SYSTEM_BUS_ADDRESS"),
+            PathBuf::from("/run/dbus/system_bus_socket"),
+            PathBuf::from("/run/systemd/private"),
+        ),
+        Manager::User => {
+            let dir = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
+            let dir = dir.unwrap_or_else(|| format!("/run/user/{}", nix::unistd::geteuid()).into());
+            (variable("DBUS_SESSION_BUS_ADDRESS"), dir.join("bus"), dir.join("systemd/private"))
+        }
+    };
+    match given {
+        Some(given) => parse(&given, bus.parent().unwrap_or(Path::new("/"))),
+        None => vec![Address::Path(bus), Address::Private(private)],
+    }
+}
+
+/// Parses a list of D-Bus addresses, leaving out those that are no Unix sockets.
+fn parse(list: &str, runtime_dir: &Path) -> Vec<Address> {
+    list.split(';').filter_map(|one| parse_one(one, runtime_dir)).collect()
+}
+
+fn parse_one(address: &str, runtime_dir: &Path) -> Option<Address> {
+    use std::os::unix::ffi::OsStringExt;
+    let pairs = address.strip_prefix("unix:")?;
+    pairs.split(',').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        let value = unescape(value)?;
+        match key {
+            "path" => Some(Address::Path(std::ffi::OsString::from_vec(value).into())),
+            "abstract" => Some(Address::Abstract(value)),
+            "runtime" if value == b"yes" => Some(Address::Path(runtime_dir.join("bus"))),
+            _ => None,
+        }
+    })
+}
+
+/// Undoes the escapes of an address: a percent sign and two hexadecimal digits.
+fn unescape(value: &str) -> Option<Vec<u8>> {
+    let mut bytes = value.bytes();
+    let mut plain = Vec::new();
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            byte => byte,
+        });
+    }
+    Some(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(manager: Manager, variables: &[(&str, &str)]) -> Vec<String> {
+        let variable = |name: &str| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into())
+        };
+        of(manager, variable).iter().map(Address::to_string).collect()
+    }
+
+    #[test]
+    fn without_a_variable_systemds_own_socket_is_the_last_resort() {
+        assert_eq!(
+            found(Manager::System, &[("DBUS_SESSION_BUS_ADDRESS", "unix:path=/no")]),
+            ["/run/dbus/system_bus_socket", "/run/systemd/private"]
+        );
+        assert_eq!(
+            found(Manager::User, &[("XDG_RUNTIME_DIR", "/run/user/7")]),
+            ["/run/user/7/bus", "/run/user/7/systemd/private"]
+        );
+        let uid = nix::unistd::geteuid();
+        assert_eq!(found(Manager::User, &[])[0], format!("/run/user/{uid}/bus"));
+    }
+
+    #[test]
+    fn a_variable_names_the_only_buses() {
+        for (value, addresses) in [
+            ("unix:path=/a%20b,guid=12", &["/a b"][..]),
+            ("tcp:host=x;unix:abstract=c%2c", &["@c,"]),
+            ("unix:path=/a;unix:path=/b", &["/a", "/b"]),
+            ("unix:runtime=yes", &["/run/user/7/bus"]),
+            ("unix:path=/a%2", &[]),
+            ("nonsense", &[]),
+        ] {
+            let variables =
+                [("DBUS_SESSION_BUS_ADDRESS", value), ("XDG_RUNTIME_DIR", "/run/user/7")];
+            assert_eq!(found(Manager::User, &variables), addresses, "{value}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `org.systemd.property.NAME` annotations: properties that the scope is to have beside ours. Pure.
+
+use super::gvariant;
+use super::value::Value;
+use crate::{Error, Result};
+
+const PREFIX: &str = "org.systemd.property.";
+
+/// Microseconds a second.
+const SECOND: u64 = 1_000_000;
+
+/// The properties that annotations ask for, by their names.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Annotations(pub Vec<(String, Value)>);
+
+impl Annotations {
+    /// Picks out the annotations that are properties, and parses their values.
+    pub fn parse<'a>(
+        annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
+    ) -> Result<Annotations> {
+        let mut properties = Vec::new();
+        for (key, text) in annotations {
+            let Some(name) = key.strip_prefix(PREFIX) else { continue };
+            properties.push(property(name, text).map_err(|reason| Error::Annotation {
+                key: key.clone(),
+                value: text.clone(),
+                reason,
+            })?);
+        }
+        // The map they come from has no order.
+        properties.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(Annotations(properties))
+    }
+}
+
+fn property(name: &str, text: &str) -> std::result::Result<(String, Value), String> {
+    if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        return Err(format!("{name:?} is not the name of a property"));
+    }
+    let value = gvariant::parse(text)?;
+    // systemd documents seconds, in the names of unit files, and takes microseconds here.
+    match name.strip_suffix("Sec") {
+        Some(stem) if stem.ends_with(|c: char| c.is_ascii_lowercase()) => {
+            let value = microseconds(&value).ok_or("it is not a number of seconds")?;
+            Ok((format!("{stem}USec"), Value::Uint64(value)))
+        }
+        _ => Ok((name.into(), value)),
+    }
+}
+
+fn microseconds(value: &Value) -> Option<u64> {
+    let seconds: u64 = match value {
+        Value::Byte(value) => (*value).into(),
+        Value::Uint16(value) => (*value).into(),
+        Value::Uint32(value) => (*value).into(),
+        Value::Uint64(value) => *value,
+        Value::Int16(value) => (*value).try_into().ok()?,
+        Value::Int32(value) => (*value).try_into().ok()?,
+        Value::Int64(value) => (*value).try_into().ok()?,
+        Value::Double(value) if (0.0..=u64::MAX as f64).contains(value) => {
+            return Some((value * SECOND as f64) as u64);
+        }
+        _ => return None,
+    };
+    seconds.checked_mul(SECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(key: &str, value: &str) -> Result<Annotations> {
+        Annotations::parse([(&key.to_owned(), &value.to_owned())])
+    }
+
+    #[test]
+    fn annotations_become_properties() {
+        for (name, text, property, value) in [
+            ("CollectMode", "'inactive-or-failed'", "CollectMode", "inactive-or-failed".into()),
+            ("TimeoutStopUSec", "uint64 5", "TimeoutStopUSec", Value::Uint64(5)),
+            ("TimeoutStopSec", "5", "TimeoutStopUSec", Value::Uint64(5_000_000)),
+            ("TimeoutStopSec", "1.5", "TimeoutStopUSec", Value::Uint64(1_500_000)),
+            // An upper-case letter before it: no unit of time.
+            ("NoSuchUSec", "uint64 5", "NoSuchUSec", Value::Uint64(5)),
+        ] {
+            let properties = parse(&format!("{PREFIX}{name}"), text).unwrap();
+            assert_eq!(properties, Annotations(vec![(property.into(), value)]), "{name}");
+        }
+        assert_eq!(parse("org.example", "x").unwrap(), Annotations(vec![]));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (name, text) in [
+            ("X", "5"),
+            ("", "5"),
+            ("Two Words", "5"),
+            ("CPUWeight", "five"),
+            ("TimeoutStopSec", "'x'"),
+            ("TimeoutStopSec", "-1"),
+            ("TimeoutStopSec", "uint64 18446744073709551615"),
+        ] {
+            let error = parse(&format!("{PREFIX}{name}"), text).unwrap_err().to_string();
+            let wanted = format!("annotations[{PREFIX}{name}]: {text:?}");
+            assert!(error.starts_with(&wanted), "{error}");
+        }
+    }
+}
