@@ -5,13 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
-use cgroup::Cgroup;
+use cgroup::{Cgroup, Manager, ScopePlan};
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket,
 };
 use nix::unistd::Pid;
+use oci_spec::runtime::{LinuxResources, Spec};
 
 use sys::process::Exit;
 
@@ -52,6 +53,8 @@ pub struct CreateOptions<'a> {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 up are the container's.
     pub preserve_fds: u32,
+    /// Let systemd make the cgroup.
+    pub systemd_cgroup: bool,
 }
 
 /// A container whose init is held by this process: it starts on [`Prepared::start`], and ends with
@@ -108,15 +111,25 @@ fn remove_after_failure(container: Container) {
     }
 }
 
+/// The container's place among the cgroups.
+fn locate(options: &CreateOptions<'_>) -> Result<Cgroup, Error> {
+    let linux = options.bundle.spec.linux().as_ref();
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let mode = cgroup::Mode::detect()?;
+    if !options.systemd_cgroup {
+        return Ok(Cgroup::locate(mode, path, options.id)?);
+    }
+    let manager = if cgroup::is_rootless() { Manager::User } else { Manager::System };
+    Ok(Cgroup::locate_scope(mode, path, options.id, manager)?)
+}
+
 fn launch(
     store: &Store,
     options: CreateOptions<'_>,
     with_socket: bool,
 ) -> Result<(Container, Process, Channel), Error> {
     check_preserved(options.preserve_fds)?;
-    let linux = options.bundle.spec.linux().as_ref();
-    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroup = Cgroup::locate(cgroup::Mode::detect()?, cgroups_path, options.id)?;
+    let cgroup = locate(&options)?;
     let planned = plan::build(&plan::Input {
         bundle: options.bundle,
         id: options.id,
@@ -127,12 +140,15 @@ fn launch(
         has_console: options.console_socket.is_some(),
     });
     let (mut plan, seccomp) = planned.map_err(|error| options.bundle.locate(error))?;
+    let resources = options.bundle.spec.linux().as_ref().and_then(|l| l.resources().as_ref());
+    let scope = cgroup.plan_scope(resources, options.bundle.spec.annotations().iter().flatten())?;
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
     let lock = entry.lock();
     let mut creation = Creation {
         entry,
         state,
+        scope,
         process: None,
         has_cgroup: false,
         has_resctrl: false,
@@ -158,6 +174,8 @@ fn launch(
 struct Creation<'a> {
     entry: Entry,
     state: State,
+    /// How systemd is to make the cgroup, where it does.
+    scope: Option<ScopePlan>,
     process: Option<Process>,
     has_cgroup: bool,
     has_resctrl: bool,
@@ -180,8 +198,7 @@ impl<'a> Creation<'a> {
             self.entry.save_seccomp(&filter.to_bytes())?;
         }
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        self.state.cgroup.create(resources)?;
-        self.has_cgroup = true;
+        let born_in = self.make_cgroup(resources)?;
         if let Some(groups) = &plan.intel_rdt {
             self.has_resctrl = true;
             groups.create()?;
@@ -195,15 +212,15 @@ impl<'a> Creation<'a> {
         let (process, channel) = spawn::spawn(Handover {
             plan,
             state: &self.state,
-            cgroup: self.state.cgroup.unified_dir()?,
+            cgroup: born_in,
             listener,
             console: options.console_socket,
         })?;
         self.state.pid = process.pid;
-        let process = self.process.insert(process);
-        self.state.cgroup.join(Pid::from_raw(process.pid))?;
+        let pid = Pid::from_raw(self.process.insert(process).pid);
+        self.place(pid, spec)?;
         if let Some(groups) = &self.state.intel_rdt {
-            groups.join(process.pid)?;
+            groups.join(pid.as_raw())?;
         }
         if !plan.net_devices.is_empty() {
             self.net_devices = Some(network::move_in(&plan.net_devices, self.state.pid)?);
@@ -228,6 +245,34 @@ impl<'a> Creation<'a> {
         }
         proceed(&channel)?;
         Ok(channel)
+    }
+
+    /// Makes the cgroup, but for a systemd scope; the v2 directory that init is to be born in.
+    fn make_cgroup(
+        &mut self,
+        resources: Option<&LinuxResources>,
+    ) -> Result<Option<OwnedFd>, Error> {
+        if self.scope.is_some() {
+            return Ok(None);
+        }
+        self.state.cgroup.create(resources)?;
+        self.has_cgroup = true;
+        Ok(self.state.cgroup.unified_dir()?)
+    }
+
+    /// Gets init into the cgroup, as far as it is not there, and gives that to whom it belongs.
+    fn place(&mut self, pid: Pid, spec: &Spec) -> Result<(), Error> {
+        if let Some(scope) = &self.scope {
+            // Only with a process can it be started. Not before that is it ours to remove.
+            self.state.cgroup.start_scope(scope, pid)?;
+            self.has_cgroup = true;
+        } else {
+            self.state.cgroup.join(pid)?;
+        }
+        match plan::cgroup_owner(spec) {
+            Some(uid) if uid != self.state.owner => Ok(self.state.cgroup.delegate(uid)?),
+            _ => Ok(()),
+        }
     }
 
     /// Answers init until it is ready.

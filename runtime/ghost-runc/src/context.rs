@@ -14,7 +14,9 @@ use crate::error::Error;
 pub struct Context {
     /// `--root`: where container state lives.
     given_root: Option<PathBuf>,
-    systemd_cgroup: bool,
+    /// Whether systemd is to make the cgroups of new containers. Of those that are there, the saved
+    /// state says who made theirs.
+    pub systemd_cgroup: bool,
 }
 
 impl Context {
@@ -40,15 +42,6 @@ impl Context {
     /// The containers below the root directory.
     pub fn store(&self) -> Result<Store, Error> {
         self.root().map(Store::new)
-    }
-
-    /// For the commands that make a cgroup: refuses `--systemd-cgroup`. The others take the driver
-    /// from the container's saved state, and the flag means nothing to them.
-    pub fn refuse_systemd_cgroup(&self) -> Result<(), Error> {
-        match self.systemd_cgroup {
-            true => Err(Error::NotBuilt { what: "flag --systemd-cgroup".to_owned() }),
-            false => Ok(()),
-        }
     }
 }
 

@@ -136,10 +136,6 @@ fn what_is_not_built_yet_says_so() {
         let error = scratch.run(arguments).error();
         assert_eq!(error, format!("{what} is not supported yet"));
     }
-    for command in ["create", "run"] {
-        let error = scratch.run(&["--systemd-cgroup", command, "x"]).error();
-        assert!(error.ends_with(" failed: flag --systemd-cgroup is not supported yet"), "{error}");
-    }
     // Engines give it here too, where it changes nothing.
     let error = scratch.run(&["--systemd-cgroup", "state", "x"]).error();
     assert_eq!(error, "container does not exist");
@@ -289,7 +285,7 @@ fn features_are_complete_for_the_engines() {
     let linux = &features["linux"];
     assert!(has(&linux["namespaces"], "time"));
     assert_eq!(linux["cgroup"]["v2"], true);
-    assert_eq!(linux["cgroup"]["systemd"], false);
+    assert_eq!(linux["cgroup"]["systemd"], true);
     assert!(has(&linux["seccomp"]["actions"], "SCMP_ACT_ERRNO"));
     assert_eq!(linux["mountExtensions"]["idmap"]["enabled"], false);
 }

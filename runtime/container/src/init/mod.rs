@@ -188,7 +188,8 @@ fn translate(channel: &Channel, index: usize, tree: BorrowedFd<'_>) -> Result<()
     receive_proceed(channel)
 }
 
-/// On v1, the root of the namespace is the cgroup the process is in: the parent moves us first.
+/// The root of the namespace is the cgroup the process is in: where it is not born there, on v1 and
+/// in a systemd scope, it is moved first.
 fn enter_cgroup_namespace(channel: &Channel, waiting: &mut bool, late: &mut bool) -> Result<()> {
     proceed(channel, waiting)?;
     *late = false;

@@ -13,6 +13,7 @@ pub(crate) mod mount_options;
 mod namespace;
 mod net_device;
 mod number_list;
+mod owner;
 mod process;
 pub(crate) mod scheduling;
 mod seccomp;
@@ -31,6 +32,7 @@ pub(crate) use device::DevicePlan;
 pub(crate) use mount::{Filesystem, MountPlan, Name, Source, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use net_device::NetDevice;
+pub(crate) use owner::cgroup_owner;
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
 pub(crate) use sysctl::Sysctl;
@@ -47,12 +49,13 @@ use mount_options::propagation;
 #[derive(Debug)]
 pub(crate) struct InitPlan {
     pub namespaces: Namespaces,
-    /// The parent has work on the child (id maps, v1 cgroups, network devices) that the child must wait for.
+    /// The parent has work on the child (id maps, v1 cgroups, a systemd scope, network devices) that it
+    /// must wait for.
     pub wait_for_parent: bool,
     /// It must wait before it does anything: without id maps it is nobody, and before the
     /// intermediate process has told its pid, its own messages would come too early.
     pub wait_at_once: bool,
-    /// A cgroup namespace that can only be made once the parent has moved the child (v1).
+    /// A cgroup namespace that can only be made once the child has been moved (v1, a systemd scope).
     pub late_cgroup_namespace: bool,
     /// Scheduler and I/O priority are the parent's to set: root in a user namespace may not.
     pub priorities_by_parent: bool,
@@ -180,7 +183,8 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
         return report.finish(None);
     };
     let namespaces = namespace::plan(linux, &mut report);
-    let v1 = input.cgroup.mode() != cgroup::Mode::V2;
+    // Else it is born where it belongs.
+    let moved = input.cgroup.mode() != cgroup::Mode::V2 || input.cgroup.is_scope();
     let new_cgroup = namespaces.new & flag::CGROUP != 0;
     if let Some(process) = &process {
         report.take(namespaces.check_user(process));
@@ -201,9 +205,9 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let sysctls = report.take(sysctl::plan(linux, &namespaces));
     let rootfs = report.keep(rootfs(input, linux, &namespaces));
     let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
-        wait_for_parent: wait_at_once || v1 || intel_rdt.is_some() || !net_devices.is_empty(),
+        wait_for_parent: wait_at_once || moved || intel_rdt.is_some() || !net_devices.is_empty(),
         wait_at_once,
-        late_cgroup_namespace: v1 && new_cgroup,
+        late_cgroup_namespace: moved && new_cgroup,
         priorities_by_parent: priorities_by_parent(namespaces.has(flag::USER)),
         loopback: namespaces.new & flag::NET != 0,
         intel_rdt,

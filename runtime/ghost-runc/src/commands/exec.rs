@@ -45,7 +45,6 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 
 fn exec(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     guard::protect_own_binary()?;
-    context.refuse_systemd_cgroup()?;
     let container = context.store()?.load(cli::id(arguments)?)?;
     let mut process = process::of(&container, arguments)?;
     let listen = launch::listen_fds();

@@ -174,7 +174,7 @@ fn linux() -> Linux {
     Linux {
         namespaces: &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
         capabilities: CAPABILITIES,
-        cgroup: Cgroup { v1: true, v2: true, systemd: false, systemd_user: false, rdma: true },
+        cgroup: Cgroup { v1: true, v2: true, systemd: true, systemd_user: true, rdma: true },
         seccomp: Seccomp {
             enabled: true,
             actions: seccomp::known_actions(),

@@ -39,12 +39,12 @@ pub struct Launch {
     no_pivot: bool,
     no_new_keyring: bool,
     preserve_fds: u32,
+    systemd_cgroup: bool,
 }
 
 impl Launch {
     /// Reads the flags and the bundle they name.
     pub fn load(context: &Context, arguments: &ArgMatches) -> Result<Launch, Error> {
-        context.refuse_systemd_cgroup()?;
         let dir = flag::path(arguments, "bundle").filter(|dir| !dir.as_os_str().is_empty());
         let mut bundle = Bundle::load(dir.as_deref().unwrap_or(Path::new(".")))?;
         let listen = listen_fds();
@@ -61,6 +61,7 @@ impl Launch {
             no_pivot: arguments.get_flag("no-pivot"),
             no_new_keyring: arguments.get_flag("no-new-keyring"),
             preserve_fds: preserved(arguments, listen)?,
+            systemd_cgroup: context.systemd_cgroup,
         })
     }
 
@@ -89,6 +90,7 @@ impl Launch {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
+            systemd_cgroup: self.systemd_cgroup,
         }
     }
 }
