@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::cgroups_v1::{device_rules, memory_kills, pids_hold, remove_parents};
+use crate::bundle::Bundle;
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
@@ -31,7 +32,6 @@ pub const CASES: &[Case] = &[
     Case::new("cgroups-v2/host-mount-keeps-its-options", host_options)
         .needs(CONTROLLERS)
         .not_on(&[(Peer::Runc, "runc 1.1 resets them")]),
-    Case::new("cgroups-v2/systemd", systemd).needs(&[Need::Systemd]),
     Case::new("cgroups-v2/memory", memory).needs(CONTROLLERS),
     Case::new("cgroups-v2/memory-limit-kills", memory_kills).needs(CONTROLLERS),
     Case::new("cgroups-v2/cpu", cpu).needs(CONTROLLERS),
@@ -41,6 +41,7 @@ pub const CASES: &[Case] = &[
     Case::new("cgroups-v2/unified", unified).needs(CONTROLLERS),
 ];
 
+/// The v2 directory of a process.
 pub fn group_of(pid: i32) -> Result<PathBuf, Failure> {
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let path = table.lines().find_map(|line| line.strip_prefix("0::"));
@@ -109,16 +110,21 @@ fn no_controller(env: &mut Env) -> Outcome {
     env.nothing_left()
 }
 
-fn delegated(env: &Env, script: &str) -> Result<crate::bundle::Bundle, Failure> {
+fn delegated(env: &Env, script: &str) -> Result<Bundle, Failure> {
     let mut bundle = env.bundle()?;
     bundle.namespace("cgroup", None)?;
+    writable_cgroups(&mut bundle);
+    bundle.shell(script);
+    Ok(bundle)
+}
+
+/// Let the container write to its mount of the control groups.
+pub fn writable_cgroups(bundle: &mut Bundle) {
     let mounts = bundle.config["mounts"].as_array_mut();
     if let Some(mount) = mounts.into_iter().flatten().find(|m| m["destination"] == "/sys/fs/cgroup")
     {
         mount["options"] = json!(["nosuid", "noexec", "nodev", "relatime", "rw"]);
     }
-    bundle.shell(script);
-    Ok(bundle)
 }
 
 fn inner_groups(env: &mut Env) -> Outcome {
@@ -142,34 +148,6 @@ fn exec_inner(env: &mut Env) -> Outcome {
         Ok(group_of(pid)?.ends_with("init").then_some(()))
     })?;
     env.exec(&id, &[], &["echo", "in"]).ok()?;
-    Ok(())
-}
-
-fn systemd(env: &mut Env) -> Outcome {
-    // A scope of its own below the slice; later commands find it without the flag. A runtime that
-    // has not built it must say so.
-    let mut bundle = env.bundle()?;
-    bundle.args(&["sleep", "1000"]);
-    bundle.set("/linux/cgroupsPath", json!(format!("system.slice:cf:{}", env.mark)))?;
-    bundle.set("/linux/resources/pids", json!({"limit": 33}))?;
-    bundle.save()?;
-    let id = env.id("scope");
-    env.adopt(&id);
-    let dir = bundle.dir.to_string_lossy().into_owned();
-    let output = env.runtime(&["--systemd-cgroup", "run", "-d", "-b", &dir, &id]).output()?;
-    if env.is(Peer::Ghost) && output.code() != 0 {
-        output.expect_code(1)?;
-        ensure!(output.stderr.contains("systemd"), "the line does not name the flag: {output}");
-        return env.nothing_left();
-    }
-    output.expect_code(0)?;
-    let group = group_of(env.pid(&id)?)?;
-    let scope = format!("cf-{}.scope", env.mark);
-    ensure!(group.to_string_lossy().contains(&scope), "group {}", group.display());
-    ensure_eq!(fs::read_to_string(group.join("pids.max"))?.trim(), "33", "pids.max");
-    env.runtime(&["delete", "--force", &id]).ok()?;
-    let output = env.command(&["systemctl", "is-active", &scope]).output()?;
-    ensure!(output.stdout.trim() != "active", "the scope is active: {output}");
     Ok(())
 }
 

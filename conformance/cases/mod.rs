@@ -27,6 +27,8 @@ mod rootless;
 mod scheduling;
 mod seccomp;
 mod security;
+mod systemd;
+mod systemd_limits;
 mod terminal;
 mod update;
 mod violations;
@@ -56,6 +58,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         pidfd::CASES,
         cgroups_v1::CASES,
         cgroups_v2::CASES,
+        systemd::CASES,
+        systemd_limits::CASES,
         hooks::CASES,
         seccomp::CASES,
         notify::CASES,

@@ -74,7 +74,8 @@ pub enum Need {
     Native,
     /// AppArmor enabled in the kernel.
     AppArmor,
-    /// systemd as process 1 of the machine, with cgroup v2.
+    /// systemd as process 1, with cgroup v2. A runner of such cases alone stays in the machine's pid
+    /// namespace: systemd is told numbers of processes.
     Systemd,
     /// CAP_SYS_RESOURCE in the runner.
     SysResource,

@@ -16,6 +16,8 @@ pub struct Host {
     pub v2: bool,
     /// The controllers of the v2 root.
     pub controllers: Vec<String>,
+    /// systemd is process 1, as the runner sees it.
+    pub systemd: bool,
     apparmor: bool,
     sys_resource: bool,
     emulated: bool,
@@ -34,6 +36,8 @@ impl Host {
                 .split_whitespace()
                 .map(str::to_owned)
                 .collect(),
+            systemd: std::fs::read_to_string("/proc/1/comm")
+                .is_ok_and(|name| name.trim() == "systemd"),
             apparmor: std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|s| s.trim() == "Y"),
             sys_resource: rustix::thread::capabilities(None)
@@ -54,10 +58,9 @@ impl Host {
                 (self.has_controllers(), "no memory, cpu and pids controllers".to_owned())
             }
             Need::Native => (!self.emulated, "takes long on an emulated machine".to_owned()),
-            Need::Systemd => (
-                self.v2 && Path::new("/run/systemd/system").is_dir(),
-                "no systemd with cgroup v2".to_owned(),
-            ),
+            Need::Systemd => {
+                (self.v2 && self.systemd, "process 1 is not systemd with cgroup v2".to_owned())
+            }
             Need::AppArmor => (self.apparmor, "AppArmor is not enabled".to_owned()),
             Need::SysResource => (self.sys_resource, "no CAP_SYS_RESOURCE".to_owned()),
             Need::TimeNamespace => {

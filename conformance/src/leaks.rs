@@ -1,6 +1,8 @@
-//! What a case must not leave: processes, mounts, cgroups and state directories. The runner is
-//! process 1 of its own pid and mount namespaces, so whatever it finds there is a case's.
+//! What a case must not leave: processes, mounts, cgroups, systemd units and state directories. The
+//! runner is in a mount namespace of its own, and takes over what its descendants leave: whatever it
+//! finds there and below it is a case's.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -37,21 +39,25 @@ pub fn reap() {
     }
 }
 
-/// The processes beside the runner.
+/// The processes below the runner.
 pub fn processes() -> Vec<(i32, String)> {
-    let own = std::process::id().cast_signed();
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| *pid != own && !is_kernel_thread(*pid))
-        .map(|pid| (pid, describe(pid)))
-        .collect()
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let parents: BTreeMap<i32, i32> =
+        pids.filter_map(|pid: i32| Some((pid, parent(pid)?))).collect();
+    let own = std::process::id().cast_signed();
+    let mut below = vec![own];
+    let mut next = 0;
+    while let Some(above) = below.get(next).copied() {
+        below.extend(parents.iter().filter(|(_, parent)| **parent == above).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    below[1..].iter().map(|pid| (*pid, describe(*pid))).collect()
 }
 
-fn is_kernel_thread(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/status"))
-        .is_ok_and(|status| status.lines().any(|line| line == "Kthread:\t1"))
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn describe(pid: i32) -> String {
@@ -93,10 +99,22 @@ fn look(env: &Env) -> Vec<String> {
         find_dirs(&root, &env.mark, &mut found, 0);
         left.extend(found.into_iter().map(|path| format!("cgroup {}", path.display())));
     }
+    if env.shared.host.systemd {
+        left.extend(units(env).into_iter().map(|unit| format!("unit {unit}")));
+    }
     if let Ok(entries) = fs::read_dir(env.root()) {
         left.extend(entries.flatten().map(|e| format!("state {}", e.path().display())));
     }
     left
+}
+
+/// The units with the case's mark that systemd knows.
+fn units(env: &Env) -> Vec<String> {
+    let pattern = format!("*{}*", env.mark);
+    let words = ["systemctl", "list-units", "--all", "--plain", "--no-legend", &pattern];
+    let output = env.command(&words).output();
+    let lines = output.map(|output| output.stdout).unwrap_or_default();
+    lines.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
 }
 
 fn find_dirs(dir: &Path, mark: &str, found: &mut Vec<PathBuf>, depth: u32) {

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use case::{Case, Failure, Peer};
+use case::{Case, Failure, Need, Peer};
 use env::Shared;
 use host::Host;
 use options::{Options, USAGE, View};
@@ -60,8 +60,10 @@ fn try_main() -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if std::env::var_os(INSIDE).is_none() {
-        return Err(enter());
+        return Err(enter(chosen.iter().all(|case| case.needs.contains(&Need::Systemd))));
     }
+    // As process 1 would: what a runtime leaves behind is found, and ended, as a child of ours.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     if options.view == View::V2 {
         mount_v2()?;
     }
@@ -83,16 +85,19 @@ fn choose(filters: &[String]) -> Vec<&'static Case> {
     cases::all().chain(suites::all()).filter(wanted).collect()
 }
 
-/// Become process 1 of fresh pid and mount namespaces; returns only on failure.
-fn enter() -> Failure {
+/// Enter a fresh mount namespace, and a pid namespace as its process 1, unless the cases are about the
+/// machine's; returns only on failure.
+fn enter(stay: bool) -> Failure {
     let own = match std::env::current_exe() {
         Ok(own) => own,
         Err(error) => return error.into(),
     };
     // A caller like nohup leaves signals ignored, which no program can undo for its children here.
+    let pids: &[&str] =
+        if stay { &[] } else { &["--pid", "--fork", "--kill-child", "--mount-proc"] };
     let error = Command::new("env")
-        .args(["--default-signal", "unshare"])
-        .args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--default-signal", "unshare", "--mount"])
+        .args(pids)
         .arg(own)
         .args(std::env::args_os().skip(1))
         .env(INSIDE, "1")
