@@ -14,9 +14,11 @@ mod hardening;
 mod hooks;
 mod idmapped_mounts;
 mod intel_rdt;
+mod kernel_mounts;
 mod lifecycle;
 mod memory_policy;
 mod mount_options;
+mod mount_targets;
 mod mounts;
 mod namespaces;
 mod network;
@@ -43,6 +45,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         errors::CASES,
         mounts::CASES,
         mount_options::CASES,
+        mount_targets::CASES,
+        kernel_mounts::CASES,
         idmapped_mounts::CASES,
         devices::CASES,
         namespaces::CASES,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::errors::refuses;
-use super::mounts::{check_mount, drop_nested, has, mount_at, nested_source, script};
+use super::mounts::{drop_nested, has, mount_at, nested_source, script};
 use super::namespaces::mapped;
 use crate::case::{Case, Failure, Outcome, Peer};
 use crate::env::Env;
@@ -29,7 +29,6 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Crun, "crun 1.8.1 mounts another one")]),
     Case::new("mount-options/remount-a-bind", remount_bind).not_on(&[CRUN]),
     Case::new("mount-options/locked-by-the-host", locked).not_on(&[(Peer::Runc, OLD_RUNC), CRUN]),
-    Case::new("mount-options/longer-than-fsconfig-takes", long_data),
     Case::new("mount-options/that-can-not-be", refused)
         .not_on(&[(Peer::Runc, "runc 1.1.5 passes most of them over"), CRUN]),
     Case::new("mount-options/in-features", in_features)
@@ -340,27 +339,6 @@ fn locked(env: &mut Env) -> Outcome {
     }
     drop_host_mounts(env, &[&source])?;
     env.nothing_left()
-}
-
-fn long_data(env: &mut Env) -> Outcome {
-    let names: Vec<String> = (0..8).map(|n| format!("{n}{}", "x".repeat(60))).collect();
-    for (n, name) in names.iter().enumerate() {
-        let layer = env.dir.join(name);
-        fs::create_dir(&layer)?;
-        fs::write(layer.join(format!("from-{n}")), "")?;
-    }
-    let paths: Vec<_> = names.iter().map(|n| env.dir.join(n).display().to_string()).collect();
-    let lower = format!("lowerdir={}", paths.join(":"));
-    ensure!(lower.len() > 512, "{} bytes are not long", lower.len());
-    let mut bundle = env.bundle()?;
-    bundle.mount(json!({
-        "destination": "/o", "type": "overlay", "source": "overlay",
-        "options": [lower, "ro", "nosuid", "noatime"],
-    }))?;
-    let report = env.probe(&mut bundle)?;
-    check_mount(&report, "/o", "overlay", &["ro", "nosuid", "noatime", "!nodev"], &[])?;
-    ensure_eq!(script(env, &mut bundle, "ls /o | wc -l")?, "8\n", "files of all layers");
-    Ok(())
 }
 
 fn refused(env: &mut Env) -> Outcome {

@@ -44,7 +44,10 @@ pub(crate) fn masked_paths(root: Root<'_>, plan: &RootfsPlan) -> Result<()> {
         let step = || format!("mask /{path}");
         let Some(target) = open(root, path).step(step)? else { continue };
         let mask = if kind(&target).step(step)? == SFlag::S_IFDIR {
-            masks.directory(plan.label.as_deref()).step(step)?
+            masks.directory(plan.label.as_deref()).step(|| match &plan.label {
+                Some(label) => format!("linux.mountLabel: {label:?} for what masks /{path}"),
+                None => step(),
+            })?
         } else {
             masks.file(root).step(step)?
         };

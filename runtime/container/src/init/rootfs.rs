@@ -107,15 +107,13 @@ impl<'a> Rootfs<'a> {
         for (name, fd) in self.late.borrow().iter() {
             mount_setattr(fd.as_fd(), readonly).step(|| format!("make {name} read-only"))?;
         }
-        let mut root = SetAttr::default();
+        if let Some(change) = self.plan.late_propagation {
+            mount_setattr(self.tree, change)
+                .step(|| "linux.rootfsPropagation: set it for the rootfs")?;
+        }
         if self.plan.readonly {
-            root.set = attr::RDONLY;
-        }
-        if let Some(mode) = self.plan.root_propagation {
-            root.propagation = mode;
-        }
-        if root != SetAttr::default() {
-            mount_setattr(self.tree, root).step(|| "set the options of the rootfs")?;
+            mount_setattr(self.tree, readonly)
+                .step(|| "root.readonly: make the rootfs read-only")?;
         }
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         Ok(())

@@ -15,16 +15,14 @@ mod net_device;
 mod number_list;
 mod owner;
 mod process;
+mod rootfs;
 pub(crate) mod scheduling;
 mod seccomp;
 mod sysctl;
 
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-use std::path::PathBuf;
 
 use cgroup::Cgroup;
-use nix::errno::Errno;
 use oci_spec::runtime::{Hook, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality};
 
 pub(crate) use cgroup_mount::{CgroupMount, V1Mount};
@@ -34,16 +32,15 @@ pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use net_device::NetDevice;
 pub(crate) use owner::cgroup_owner;
 pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
+pub(crate) use rootfs::RootfsPlan;
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
 pub(crate) use sysctl::Sysctl;
 
 use crate::agent::Agent;
 use crate::bundle::Bundle;
 use crate::error::Error;
-use crate::host_tree::HostTree;
 use crate::intel_rdt;
-use crate::report::{Report, each};
-use mount_options::propagation;
+use crate::report::Report;
 
 /// All that init does, in its order.
 #[derive(Debug)]
@@ -77,85 +74,6 @@ pub(crate) struct InitPlan {
     pub process: ProcessPlan,
     /// Who answers for the system calls that the seccomp profile does not decide.
     pub agent: Option<Agent>,
-}
-
-/// The container's file system.
-#[derive(Debug)]
-pub(crate) struct RootfsPlan {
-    pub path: PathBuf,
-    /// What is at `path`.
-    pub tree: HostTree,
-    /// The host's trees are copied by init, not by the parent: in a user namespace, or where the
-    /// paths are those of a joined mount namespace.
-    pub opened_by_init: bool,
-    /// Of every mount in the new namespace, before anything is mounted.
-    pub propagation: u64,
-    /// Of the root mount, at the end.
-    pub root_propagation: Option<u64>,
-    pub readonly: bool,
-    pub no_pivot: bool,
-    pub mounts: Vec<MountPlan>,
-    /// None where /dev is the host's: nothing is made in it then.
-    pub devices: Option<Vec<DevicePlan>>,
-    pub masked: Vec<String>,
-    pub readonly_paths: Vec<String>,
-    /// The SELinux context of what covers masked directories.
-    pub label: Option<CString>,
-}
-
-impl RootfsPlan {
-    /// The descriptors of the copies that have been made.
-    pub fn copies(&self) -> Vec<RawFd> {
-        let mut trees = vec![&self.tree];
-        for mount in &self.mounts {
-            match &mount.source {
-                Source::New { .. } | Source::Remount { .. } => {}
-                Source::Tree(tree) => trees.push(tree),
-                Source::Cgroup(CgroupMount::V2 { host }) => trees.extend(host),
-                Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
-                    trees.extend(hierarchies.iter().filter_map(|one| one.own.as_ref()));
-                }
-            }
-        }
-        trees.extend(self.devices.iter().flatten().filter_map(|device| device.bind.as_ref()));
-        trees.iter().filter_map(|tree| tree.copy().ok()).map(|fd| fd.as_raw_fd()).collect()
-    }
-
-    /// Copies every part of the host's tree that the container gets; `translate` makes those
-    /// translate ids that shall. The error comes with what was done.
-    pub fn open_trees<E: From<(String, Errno)>>(
-        &self,
-        translate: &mut dyn FnMut(usize, BorrowedFd<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.tree.open().map_err(|(step, errno)| (format!("root.path: {step}"), errno))?;
-        for (index, mount) in self.mounts.iter().enumerate() {
-            let named = |(step, errno)| (format!("{}: {step}", mount.name), errno);
-            match &mount.source {
-                Source::New { .. } | Source::Remount { .. } => {}
-                Source::Tree(tree) => {
-                    let named = |field, (step, errno)| {
-                        (format!("{}: {step}", mount.name.field(field)), errno)
-                    };
-                    tree.clone_tree().map_err(|failed| named("source", failed))?;
-                    tree.change().map_err(|failed| named("options", failed))?;
-                    if tree.idmap.is_some() {
-                        let copy =
-                            tree.copy().map_err(|errno| named("source", (String::new(), errno)));
-                        translate(index, copy?)?;
-                    }
-                }
-                Source::Cgroup(CgroupMount::V2 { host }) => {
-                    host.iter().try_for_each(HostTree::open).map_err(named)?;
-                }
-                Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
-                    let mut own = hierarchies.iter().filter_map(|hierarchy| hierarchy.own.as_ref());
-                    own.try_for_each(HostTree::open).map_err(named)?;
-                }
-            }
-        }
-        let mut devices = self.devices.iter().flatten().filter_map(|device| device.bind.as_ref());
-        Ok(devices.try_for_each(HostTree::open)?)
-    }
 }
 
 /// What the plan is made from, beside the bundle.
@@ -203,7 +121,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let personality = report.take(personality.transpose());
     let net_devices = report.take(net_device::plan(linux, &namespaces));
     let sysctls = report.take(sysctl::plan(linux, &namespaces));
-    let rootfs = report.keep(rootfs(input, linux, &namespaces));
+    let rootfs = report.keep(rootfs::plan(input, linux, &namespaces));
     let plan = process.zip(rootfs).map(|(mut process, rootfs)| InitPlan {
         wait_for_parent: wait_at_once || moved || intel_rdt.is_some() || !net_devices.is_empty(),
         wait_at_once,
@@ -326,80 +244,6 @@ fn check_version(version: &str) -> Result<(), Error> {
 /// The session keyring's name, as in runc.
 pub(crate) fn keyring_name(id: &str) -> Option<CString> {
     CString::new(format!("_ses.{id}")).ok()
-}
-
-fn rootfs(input: &Input<'_>, linux: &Linux, namespaces: &Namespaces) -> Result<RootfsPlan, Error> {
-    let spec = &input.bundle.spec;
-    let mut report = Report::default();
-    let path = report.keep(input.bundle.rootfs());
-    let joined = namespaces.new & flag::MOUNT == 0;
-    if let Some(path) = path.iter().find(|path| !joined && !path.is_dir()) {
-        let why = if path.exists() { Errno::ENOTDIR } else { Errno::ENOENT };
-        report.push(Error::host("root.path", format!("rootfs {}", path.display()), why));
-    }
-    let root_propagation = match linux.rootfs_propagation().as_deref() {
-        None | Some("") => None,
-        Some("private" | "rprivate") => Some(propagation::PRIVATE),
-        Some("slave" | "rslave") => Some(propagation::SLAVE),
-        Some("shared" | "rshared") => Some(propagation::SHARED),
-        Some("unbindable" | "runbindable") => Some(propagation::UNBINDABLE),
-        Some(text) => {
-            report.add("linux.rootfsPropagation", format!("{text:?} is not a propagation mode"));
-            None
-        }
-    };
-    // Unbindable mounts could not be bound from; the mode is given to the root mount at the end.
-    let before = match root_propagation {
-        Some(mode) if mode != propagation::UNBINDABLE => mode,
-        _ => propagation::SLAVE,
-    };
-    let label = report.take(mount_label(linux));
-    let surroundings =
-        mount::Surroundings { input, namespaces, propagation: before, label: label.clone() };
-    let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let mounts = report.take(mount::plan(mounts, &surroundings));
-    let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
-    let devices = report.take(device::plan(linux, namespaces));
-    let masked = report.take(absolute("linux.maskedPaths", linux.masked_paths().as_deref()));
-    let readonly_paths =
-        report.take(absolute("linux.readonlyPaths", linux.readonly_paths().as_deref()));
-    let tree = path.and_then(|path| {
-        let changes = [mount::cut_off(before, true).into()];
-        Some((report.keep(HostTree::new(&path, true, changes))?, path))
-    });
-    report.finish(tree.map(|(tree, path)| RootfsPlan {
-        tree,
-        opened_by_init: joined || namespaces.has(flag::USER),
-        path,
-        propagation: before,
-        root_propagation,
-        readonly: spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false),
-        no_pivot: input.no_pivot,
-        mounts,
-        devices: (!host_dev).then_some(devices),
-        masked,
-        readonly_paths,
-        label,
-    }))
-}
-
-fn mount_label(linux: &Linux) -> Result<Option<CString>, Error> {
-    let label = linux.mount_label().as_deref().filter(|label| !label.is_empty());
-    let reason = || format!("{:?} has a NUL byte", label.unwrap_or_default());
-    let label = label.map(CString::new).transpose();
-    label.map_err(|_| Error::invalid("linux.mountLabel", reason()))
-}
-
-/// Paths in the container, made relative to its root.
-fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<String>, Error> {
-    let one = |(index, path): (usize, &String)| match path.starts_with('/') {
-        true => Ok(relative(path)),
-        false => {
-            let reason = format!("{path:?} is not an absolute path");
-            Err(Error::invalid(format!("{field}[{index}]"), reason))
-        }
-    };
-    each(paths.unwrap_or_default().iter().enumerate().map(one))
 }
 
 /// `path` without `.`, `..` and doubled slashes, relative to the root that it can't leave.

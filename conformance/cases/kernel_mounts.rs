@@ -1,0 +1,277 @@
+//! Mounts of the kernel's own file systems (cgroup, sysfs, mqueue), SELinux labels of mounts, and the
+//! propagation of the root.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::errors::refuses;
+use super::mounts::{check_mount, mount_at, script};
+use super::namespaces::mapped;
+use crate::bundle::Bundle;
+use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::env::Env;
+use crate::{ensure, ensure_eq};
+
+const CRUN: (Peer, &str) = (Peer::Crun, "crun 1.8.1 does it in another way");
+
+/// The cases of this area.
+pub const CASES: &[Case] = &[
+    Case::new("kernel-mounts/cgroup-v2-with-a-namespace", v2_private).needs(&[Need::V2]),
+    Case::new("kernel-mounts/cgroup-v2-without-a-namespace", v2_shared)
+        .needs(&[Need::V2])
+        .not_on(&[CRUN]),
+    Case::new("kernel-mounts/cgroup-v1-with-a-namespace", v1_private).needs(&[Need::V1]),
+    Case::new("kernel-mounts/cgroup-v1-without-a-namespace", v1_shared).needs(&[Need::V1]),
+    Case::new("kernel-mounts/cgroup-remounted", cgroup_remounted)
+        .not_on(&[(Peer::Runc, "runc 1.1.5 remounts the file system"), CRUN]),
+    Case::new("kernel-mounts/sysfs-of-a-network-that-is-not-ours", sysfs_shared)
+        .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
+    Case::new("kernel-mounts/sysfs-of-a-joined-network", sysfs_joined)
+        .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
+    Case::new("kernel-mounts/mqueue-of-the-container", mqueue),
+    Case::new("kernel-mounts/label-without-selinux", label)
+        .not_on(&[(Peer::Crun, "crun 1.8.1 leaves the label out")]),
+    Case::new("kernel-mounts/label-that-nothing-takes", label_unused),
+    Case::new("kernel-mounts/rootfs-propagation", rootfs_propagation)
+        .not_on(&[(Peer::Runc, "runc 1.1.5 sets it before pivot_root only"), CRUN]),
+    Case::new("kernel-mounts/rootfs-propagation-that-can-not-be", bad_propagation).not_on(&[CRUN]),
+];
+
+/// The options of the mount at /sys/fs/cgroup.
+fn cgroup_options(bundle: &mut Bundle, options: Value) -> Outcome {
+    let mounts = bundle.config["mounts"].as_array_mut();
+    let mount = mounts.into_iter().flatten().find(|m| m["destination"] == "/sys/fs/cgroup");
+    mount.ok_or_else(|| Failure("no mount of cgroups".to_owned()))?["options"] = options;
+    Ok(())
+}
+
+/// The v2 group of the process.
+fn own_group(report: &Value) -> Result<String, Failure> {
+    let lines = report["cgroup"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let own = lines.into_iter().find_map(|line| line.strip_prefix("0::"));
+    own.map(str::to_owned).ok_or_else(|| Failure("the process has no v2 group".to_owned()))
+}
+
+fn v2_private(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.namespace("cgroup", None)?;
+    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", "relatime", "ro"]))?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys/fs/cgroup", "cgroup2", &["ro", "nosuid", "nodev"], &[])?;
+    ensure_eq!(mount_at(&report, "/sys/fs/cgroup")?["root"], "/", "root of the mount");
+    ensure_eq!(own_group(&report)?, "/", "the process's group");
+    let text = script(env, &mut bundle, "cat /sys/fs/cgroup/cgroup.procs; echo $$")?;
+    ensure!(text.ends_with("1\n") && text.starts_with("1\n"), "processes of the root: {text}");
+    Ok(())
+}
+
+fn v2_shared(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.drop_namespace("cgroup")?;
+    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", "ro"]))?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys/fs/cgroup", "cgroup2", &["ro", "nosuid", "nodev"], &[])?;
+    let own = own_group(&report)?;
+    ensure!(own.contains(&env.mark), "the process's group: {own}");
+    // It sees its own group by the path it is told.
+    let text = script(
+        env,
+        &mut bundle,
+        "cat /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs | grep -c .",
+    )?;
+    ensure!(text.trim().parse::<u32>()? >= 1, "processes of the own group: {text}");
+    Ok(())
+}
+
+fn v1_private(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.namespace("cgroup", None)?;
+    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", "ro"]))?;
+    let report = env.probe(&mut bundle)?;
+    // runc 1.1.5 leaves the outermost one writable.
+    let access = if env.is(Peer::Runc) { "rw" } else { "ro" };
+    check_mount(&report, "/sys/fs/cgroup", "tmpfs", &[access, "nosuid"], &["mode=755"])?;
+    for name in ["memory", "pids", "devices"] {
+        let target = format!("/sys/fs/cgroup/{name}");
+        check_mount(&report, &target, "cgroup", &["ro", "nosuid", "nodev", "noexec"], &[name])?;
+        ensure_eq!(mount_at(&report, &target)?["root"], "/", "root of {target}");
+    }
+    let text = script(env, &mut bundle, "grep -v :/$ /proc/self/cgroup; echo end")?;
+    ensure_eq!(text, "end\n", "groups that are not the namespace's root");
+    Ok(())
+}
+
+fn v1_shared(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.drop_namespace("cgroup")?;
+    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", "rw"]))?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys/fs/cgroup", "tmpfs", &["rw", "nosuid"], &[])?;
+    for name in ["memory", "pids"] {
+        let mount = mount_at(&report, &format!("/sys/fs/cgroup/{name}"))?;
+        let root = mount["root"].as_str().unwrap_or_default();
+        ensure!(root.contains(&env.mark), "the host's groups are shown: {mount}");
+    }
+    // Joint controllers are found by each of their names.
+    let text = script(env, &mut bundle, "ls -d /sys/fs/cgroup/cpu /sys/fs/cgroup/cpuacct")?;
+    ensure_eq!(text, "/sys/fs/cgroup/cpu\n/sys/fs/cgroup/cpuacct\n", "names");
+    Ok(())
+}
+
+fn cgroup_remounted(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.mount(json!({
+        "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+        "options": ["remount", "nosuid", "rw"],
+    }))?;
+    let report = env.probe(&mut bundle)?;
+    let kind = if env.shared.host.v2 { "cgroup2" } else { "tmpfs" };
+    check_mount(&report, "/sys/fs/cgroup", kind, &["rw", "nosuid", "!noexec"], &[])
+}
+
+fn sysfs_shared(env: &mut Env) -> Outcome {
+    let mut bundle = mapped(env, 100_000)?;
+    bundle.drop_namespace("network")?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"], &[])?;
+    let text = script(env, &mut bundle, "ls /sys/class/net | sort")?;
+    ensure_eq!(text, names(&PathBuf::from("/sys/class/net"))?, "the host's interfaces");
+    Ok(())
+}
+
+fn names(dir: &PathBuf) -> Result<String, Failure> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned() + "\n");
+    }
+    names.sort();
+    Ok(names.concat())
+}
+
+fn sysfs_joined(env: &mut Env) -> Outcome {
+    // The network belongs to the host's user namespace, sysfs would have to be the container's.
+    let id = env.detach(&env.bundle_with(&["sleep", "1000"])?, "net", &[])?;
+    let path = format!("/proc/{}/ns/net", env.pid(&id)?);
+    let mut bundle = mapped(env, 100_000)?;
+    bundle.namespace("network", Some(&path))?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys", "sysfs", &["ro", "nosuid", "nodev", "noexec"], &[])?;
+    // Without a user namespace it is a new one, of that network.
+    let mut bundle = env.bundle()?;
+    bundle.namespace("network", Some(&path))?;
+    ensure_eq!(script(env, &mut bundle, "ls /sys/class/net")?, "lo\n", "interfaces");
+    Ok(())
+}
+
+fn mqueue(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/dev/mqueue", "mqueue", &["nosuid", "nodev", "noexec", "rw"], &[])?;
+    let queues = "ls /dev/mqueue; touch /dev/mqueue/of-the-container; ls /dev/mqueue";
+    let text = script(env, &mut bundle, queues)?;
+    ensure_eq!(text, "of-the-container\n", "queues");
+    let again = script(env, &mut bundle, "ls /dev/mqueue; echo end")?;
+    ensure_eq!(again, "end\n", "queues of the next container");
+    Ok(())
+}
+
+const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
+
+/// Whether the machine has SELinux, where labels take effect.
+fn has_selinux() -> bool {
+    PathBuf::from("/sys/fs/selinux/enforce").exists()
+}
+
+fn label(env: &mut Env) -> Outcome {
+    if has_selinux() {
+        return Ok(());
+    }
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/mountLabel", json!(LABEL))?;
+    let words: &[&str] = if env.is(Peer::Ghost) {
+        &["linux.mountLabel", LABEL, "mounts[1] (tmpfs on /dev)", "invalid argument"]
+    } else {
+        &[LABEL, "invalid argument"]
+    };
+    refuses(env, &bundle, words)
+}
+
+fn label_unused(env: &mut Env) -> Outcome {
+    if has_selinux() {
+        return Ok(());
+    }
+    // procfs, sysfs, binds and, where there is no SELinux, message queues take none.
+    let source = env.dir.join("source");
+    fs::create_dir(&source)?;
+    let mut bundle = env.bundle()?;
+    let keep = ["/proc", "/sys", "/dev/mqueue"];
+    bundle.config["mounts"]
+        .as_array_mut()
+        .into_iter()
+        .for_each(|mounts| mounts.retain(|m| keep.iter().any(|kept| m["destination"] == *kept)));
+    bundle.bind(&source, "/mnt", &[])?;
+    bundle.set("/linux/mountLabel", json!(LABEL))?.set("/linux/maskedPaths", json!([]))?;
+    ensure_eq!(script(env, &mut bundle, "echo fine")?, "fine\n", "stdout");
+    if env.is(Peer::Ghost) {
+        bundle.set("/linux/maskedPaths", json!(["/mnt"]))?;
+        refuses(env, &bundle, &["linux.mountLabel", LABEL, "/mnt", "invalid argument"])?;
+        bundle.set("/linux/mountLabel", json!("a\0b"))?;
+        refuses(env, &bundle, &["linux.mountLabel", "NUL byte"])?;
+    }
+    Ok(())
+}
+
+fn rootfs_propagation(env: &mut Env) -> Outcome {
+    for (name, of_root, below) in [
+        ("", "master", ""),
+        ("private", "", ""),
+        ("rprivate", "", ""),
+        ("slave", "master", ""),
+        ("rslave", "master", ""),
+        ("shared", "shared", ""),
+        ("rshared", "shared", "shared"),
+        ("unbindable", "unbindable", ""),
+        ("runbindable", "unbindable", "unbindable"),
+    ] {
+        let mut bundle = env.bundle()?;
+        let path = bundle.rootfs().to_string_lossy().into_owned();
+        env.command(&["mount", "--bind", &path, &path]).ok()?;
+        env.command(&["mount", "--make-shared", &path]).ok()?;
+        if !name.is_empty() {
+            bundle.set("/linux/rootfsPropagation", json!(name))?;
+        }
+        let report = env.probe(&mut bundle);
+        env.command(&["umount", &path]).ok()?;
+        let report = report?;
+        for (target, wanted) in [("/", of_root), ("/dev/shm", below)] {
+            let fields = mount_at(&report, target)?["propagation"].to_string();
+            for word in ["shared", "master", "unbindable"] {
+                // A shared mount of what was shared is both.
+                if wanted == "shared" && word == "master" {
+                    continue;
+                }
+                ensure_eq!(fields.contains(word), word == wanted, "{word} of {target}, {name:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bad_propagation(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/rootfsPropagation", json!("sideways"))?;
+    let ghost = env.is(Peer::Ghost);
+    refuses(env, &bundle, if ghost { &["linux.rootfsPropagation", "sideways"] } else { &[] })?;
+    for name in ["private", "rprivate"] {
+        bundle.set("/linux/rootfsPropagation", json!(name))?;
+        bundle.save()?;
+        let dir = bundle.dir.to_string_lossy().into_owned();
+        let output = env.runtime(&["run", "--no-pivot", "-b", &dir, &env.id("x")]).exits(1)?;
+        ensure!(output.stderr.contains("not safe without pivot_root"), "{output}");
+        ensure!(!ghost || output.stderr.contains("linux.rootfsPropagation"), "{output}");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
