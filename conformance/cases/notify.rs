@@ -9,6 +9,7 @@ use crate::bundle::Bundle;
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Outcome, Peer};
 use crate::env::Env;
+use crate::user::UID;
 use crate::{ensure, ensure_eq};
 
 /// The cases of this area.
@@ -19,6 +20,10 @@ pub const CASES: &[Case] = &[
     Case::new("seccomp/notify-process-state-of-exec", state_of_exec).not_on(&[NO_STATE]),
     Case::new("seccomp/notify-for-what-the-start-itself-calls", everything),
     Case::new("seccomp/notify-in-a-user-namespace", user_namespace),
+    Case::new("seccomp/notify-without-privileges", rootless)
+        .not_on(&[(Peer::Runc, "1.1 may not take the listener of an exec over"), NO_STATE]),
+    Case::new("seccomp/notify-prctl-without-privileges", rootless_prctl)
+        .not_on(&[(Peer::Runc, "takes the listener over otherwise"), NO_STATE]),
     Case::new("seccomp/notify-flags", flags).not_on(&[
         (Peer::Runc, "Debian's libseccomp does not know WAIT_KILLABLE_RECV"),
         (Peer::Crun, "it passes TSYNC on, which the kernel refuses beside a listener"),
@@ -28,7 +33,8 @@ pub const CASES: &[Case] = &[
     Case::new("seccomp/notify-without-listener-path", no_path)
         .not_on(&[(Peer::Crun, "starts it with a listener that nobody has")]),
     Case::new("seccomp/notify-without-agent", no_agent),
-    Case::new("seccomp/notify-exec-without-agent", exec_no_agent),
+    Case::new("seccomp/notify-exec-without-agent", exec_no_agent)
+        .not_on(&[(Peer::Crun, "its container ends with the agent, now and then")]),
     Case::new("seccomp/notify-metadata-without-listener-path", only_metadata)
         .not_on(&[(Peer::Runc, "passes over it"), (Peer::Crun, "passes over it")]),
     Case::new("seccomp/notify-listener-path-without-the-action", only_path)
@@ -157,6 +163,34 @@ fn user_namespace(env: &mut Env) -> Outcome {
     bundle.set("/linux/uidMappings", map.clone())?.set("/linux/gidMappings", map)?;
     ensure_eq!(env.run(&bundle)?.ok()?.stdout, "4242\n", "getpgrp");
     Ok(())
+}
+
+/// The runtime is called by a user, who needs a way to take the listener over.
+fn rootless(env: &mut Env) -> Outcome {
+    let agent = Agent::start(env, &["111=:4242"])?;
+    std::os::unix::fs::chown(&agent.path, Some(UID), Some(UID))?;
+    env.become_user()?;
+    for nnp in [true, false] {
+        let mut bundle = leaving(env, &agent.path, &["getpgrp"], GETPGRP)?;
+        bundle.set("/process/noNewPrivileges", json!(nnp))?;
+        ensure_eq!(env.run(&bundle)?.ok()?.stdout, "4242\n", "getpgrp, {nnp}");
+    }
+    let bundle = leaving(env, &agent.path, &["getpgrp"], &["sleep", "1000"])?;
+    let id = env.create(&bundle, "c", &[])?;
+    env.verb("start", &id).ok()?;
+    ensure_eq!(env.exec(&id, &[], GETPGRP).ok()?.stdout, "4242\n", "getpgrp of exec");
+    ensure_eq!(agent.states()?.len(), 4, "process states");
+    Ok(())
+}
+
+/// The process becomes dumpable by prctl under the filter, when nobody is there to answer.
+fn rootless_prctl(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let path = env.dir.join("agent.sock");
+    let bundle = leaving(env, &path, &["getpgrp", "prctl"], GETPGRP)?;
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.contains("linux.seccomp.syscalls[0].names[1]: "), "{output}");
+    env.nothing_left()
 }
 
 fn flags(env: &mut Env) -> Outcome {

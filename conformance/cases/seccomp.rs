@@ -17,6 +17,20 @@ pub const CASES: &[Case] = &[
     Case::new("seccomp/log-and-allow", log_allow),
     Case::new("seccomp/arguments", arguments),
     Case::new("seccomp/masked-argument", masked),
+    Case::new("seccomp/arguments-of-64-bits", wide_arguments),
+    Case::new("seccomp/several-conditions-on-one-argument", repeated_argument),
+    Case::new("seccomp/several-rules-of-one-call", several_rules),
+    Case::new("seccomp/trace-with-data", trace),
+    Case::new("seccomp/trace-without-tracer", no_tracer),
+    Case::new("seccomp/flags", flags)
+        .not_on(&[(Peer::Runc, "Debian's libseccomp does not know all of them")]),
+    Case::new("seccomp/calls-of-32-bit-programs", calls_of_32_bits),
+    Case::new("seccomp/architectures-of-the-default-profiles", architectures)
+        .not_on(&[(Peer::Crun, "Debian's libseccomp does not know them all")]),
+    Case::new("seccomp/features-name-every-word", words).not_on(&[
+        (Peer::Runc, "1.1 has no flags in its features"),
+        (Peer::Crun, "1.8 has no features"),
+    ]),
     Case::new("seccomp/unknown-names-are-passed-over", unknown_names),
     Case::new("seccomp/foreign-architecture-is-denied", foreign).not_on(&[
         (Peer::Crun, "libseccomp kills the process"),
@@ -256,6 +270,174 @@ fn masked(env: &mut Env) -> Outcome {
     );
     ensure_eq!(answer(env, &profile, &["135", "0x5f"])?, "EPERM", "0x5f & 0xf0 is 0x50");
     ensure_eq!(answer(env, &profile, PERSONALITY)?, "0", "0xffffffff & 0xf0 is not");
+    Ok(())
+}
+
+/// Both halves of a value count, in every comparison.
+fn wide_arguments(env: &mut Env) -> Outcome {
+    const VALUE: u64 = 0x1_0000_0002;
+    let call = |value: u64| vec!["8".to_owned(), "0".to_owned(), value.to_string()];
+    for (op, denied) in [
+        ("SCMP_CMP_EQ", [false, false, true, false, false]),
+        ("SCMP_CMP_NE", [true, true, false, true, true]),
+        ("SCMP_CMP_LT", [true, true, false, false, false]),
+        ("SCMP_CMP_LE", [true, true, true, false, false]),
+        ("SCMP_CMP_GT", [false, false, false, true, true]),
+        ("SCMP_CMP_GE", [false, false, true, true, true]),
+    ] {
+        let args = json!([{"index": 1, "value": VALUE, "op": op}]);
+        let profile = deny(&["lseek"], json!({"args": args, "errnoRet": 123}));
+        for (value, denied) in
+            [2, 0x1_0000_0001, VALUE, 0x1_0000_0003, 0x2_0000_0000].into_iter().zip(denied)
+        {
+            let words = call(value);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let found = answer(env, &profile, &words)?;
+            ensure_eq!(found == "ENOMEDIUM", denied, "lseek to {value:#x} with {op}: {found}");
+        }
+    }
+    let masked = json!([{
+        "index": 1, "value": 0xff_0000_0000u64, "valueTwo": 0x12_0000_0000u64, "op": "SCMP_CMP_MASKED_EQ",
+    }]);
+    let profile = deny(&["lseek"], json!({"args": masked, "errnoRet": 123}));
+    for (value, denied) in [("0x1200000007", true), ("0x1300000007", false), ("7", false)] {
+        let found = answer(env, &profile, &["8", "0", value])?;
+        ensure_eq!(found == "ENOMEDIUM", denied, "lseek to {value} under a mask: {found}");
+    }
+    Ok(())
+}
+
+/// On one argument they are alternatives.
+fn repeated_argument(env: &mut Env) -> Outcome {
+    let args = json!([
+        {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 7, "op": "SCMP_CMP_EQ"},
+    ]);
+    let profile = deny(&["getpriority"], json!({"args": args, "errnoRet": 123}));
+    for (value, wanted) in [("1", "ENOMEDIUM"), ("7", "ENOMEDIUM"), ("0", "20")] {
+        ensure_eq!(answer(env, &profile, &["140", value, "0"])?, wanted, "getpriority({value})");
+    }
+    Ok(())
+}
+
+fn several_rules(env: &mut Env) -> Outcome {
+    let mut profile = deny(&["getpriority"], json!({}));
+    let rule = |value: u64, errno: u32| {
+        json!({"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno,
+               "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})
+    };
+    profile["syscalls"] = json!([rule(1, 38), rule(2, 123)]);
+    for (value, wanted) in [("1", "ENOSYS"), ("2", "ENOMEDIUM"), ("0", "20")] {
+        ensure_eq!(answer(env, &profile, &["140", value, "0"])?, wanted, "getpriority({value})");
+    }
+    Ok(())
+}
+
+fn trace(env: &mut Env) -> Outcome {
+    let mut profile = deny(&["getppid"], json!({"errnoRet": 77}));
+    profile["syscalls"][0]["action"] = json!("SCMP_ACT_TRACE");
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/seccomp", profile)?;
+    bundle.args(&["/bin/tracer", "/bin/rawcall", "110"]);
+    // The tracer is its parent.
+    ensure_eq!(env.run(&bundle)?.ok()?.stdout, "trace 77\n1\n", "what the tracer saw");
+    Ok(())
+}
+
+fn no_tracer(env: &mut Env) -> Outcome {
+    let mut profile = deny(&["getppid"], json!({}));
+    profile["syscalls"][0]["action"] = json!("SCMP_ACT_TRACE");
+    ensure_eq!(answer(env, &profile, GETPPID)?, "ENOSYS", "getppid");
+    Ok(())
+}
+
+fn flags(env: &mut Env) -> Outcome {
+    const ALL: [&str; 4] = [
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        // Of no use without an agent, and passed over.
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    ];
+    let mut sets = vec![json!([]), json!(ALL)];
+    sets.extend(ALL.map(|flag| json!([flag])));
+    for flags in sets {
+        let mut profile = deny(&["getppid"], json!({}));
+        profile["flags"] = flags.clone();
+        ensure_eq!(answer(env, &profile, GETPPID)?, "EPERM", "getppid with {flags}");
+    }
+    let mut profile = deny(&["getppid"], json!({}));
+    profile["flags"] = json!(["SECCOMP_FILTER_FLAG_DREAM"]);
+    let output = env.run(&calling(env, profile, GETPPID)?)?.exits(1)?;
+    ensure!(output.stderr.contains("SECCOMP_FILTER_FLAG_DREAM"), "{output}");
+    env.nothing_left()
+}
+
+/// getppid is 64 to them; 64 is semget to the others.
+fn calls_of_32_bits(env: &mut Env) -> Outcome {
+    let mut profile = deny(&["getppid"], json!({}));
+    profile["architectures"] = json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
+    let mut bundle = env.bundle()?;
+    bundle.args(&["/bin/call32", "64"]);
+    ensure_eq!(env.run(&bundle)?.ok()?.stdout, "0\n", "getppid without a profile");
+    bundle.set("/linux/seccomp", profile.clone())?;
+    ensure_eq!(env.run(&bundle)?.ok()?.stdout, "-1\n", "getppid");
+    bundle.args(&["/bin/call32", "20"]);
+    ensure_eq!(env.run(&bundle)?.ok()?.stdout, "1\n", "getpid");
+    // Outside of the profile, they end the process.
+    profile["architectures"] = json!(["SCMP_ARCH_X86_64"]);
+    bundle.set("/linux/seccomp", profile)?;
+    env.run(&bundle)?.exits(128 + 31)?;
+    Ok(())
+}
+
+/// As engines name them for this machine, and for others of its byte order.
+fn architectures(env: &mut Env) -> Outcome {
+    for list in [
+        &["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"][..],
+        &["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"],
+        &["SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32"],
+        &["SCMP_ARCH_RISCV64", "SCMP_ARCH_PPC64LE"],
+        &[],
+    ] {
+        if env.is(Peer::Runc) && list.contains(&"SCMP_ARCH_RISCV64") {
+            // runc 1.1 is older than that word.
+            continue;
+        }
+        let mut profile = deny(&["getppid"], json!({}));
+        profile["architectures"] = json!(list);
+        ensure_eq!(answer(env, &profile, GETPPID)?, "EPERM", "getppid with {list:?}");
+        ensure_eq!(answer(env, &profile, PERSONALITY)?, "0", "personality with {list:?}");
+    }
+    Ok(())
+}
+
+/// Each word that `features` has works in a profile of the other cases.
+fn words(env: &mut Env) -> Outcome {
+    let features: Value = serde_json::from_str(&env.runtime(&["features"]).ok()?.stdout)?;
+    let seccomp = &features["linux"]["seccomp"];
+    for (key, words) in [
+        ("actions", "ALLOW ERRNO KILL KILL_PROCESS KILL_THREAD LOG NOTIFY TRACE TRAP"),
+        ("operators", "EQ GE GT LE LT MASKED_EQ NE"),
+        (
+            "archs",
+            "AARCH64 ARM LOONGARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 \
+             PPC64LE RISCV64 S390 S390X X32 X86 X86_64",
+        ),
+        ("knownFlags", "TSYNC SPEC_ALLOW LOG WAIT_KILLABLE_RECV"),
+    ] {
+        let found: Vec<&str> = seccomp[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .filter_map(|word| {
+                let prefixes = ["SCMP_ACT_", "SCMP_CMP_", "SCMP_ARCH_", "SECCOMP_FILTER_FLAG_"];
+                prefixes.iter().find_map(|prefix| word.strip_prefix(prefix))
+            })
+            .collect();
+        ensure_eq!(found, words.split_whitespace().collect::<Vec<_>>(), "{key}");
+    }
+    ensure_eq!(seccomp["supportedFlags"], seccomp["knownFlags"], "flags, on a kernel from 5.19 on");
     Ok(())
 }
 

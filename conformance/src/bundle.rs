@@ -36,8 +36,9 @@ pub fn fill_rootfs(root: &Path, probe: &Path) -> Result<(), Failure> {
     }
     copy(Path::new("/bin/busybox"), &root.join("bin/busybox"))?;
     copy(probe, &root.join("bin/probe"))?;
-    let rawcall = probe.with_file_name("rawcall");
-    copy(&rawcall, &root.join("bin/rawcall"))?;
+    for name in ["rawcall", "call32", "tracer"] {
+        copy(&probe.with_file_name(name), &root.join("bin").join(name))?;
+    }
     for applet in APPLETS {
         symlink("busybox", root.join("bin").join(applet))?;
     }

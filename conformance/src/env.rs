@@ -23,7 +23,7 @@ pub struct Shared {
     pub peer: Peer,
     /// The machine.
     pub host: Host,
-    /// The static probe; `rawcall` is beside it.
+    /// The static probe; `rawcall` and the other small programs are beside it.
     pub probe: PathBuf,
     /// What `runc spec` prints, with no terminal: the default bundle.
     pub default_config: Value,

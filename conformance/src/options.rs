@@ -10,7 +10,7 @@ pub const USAGE: &str = "Usage: conformance [OPTION…]
   --runtime PATH  the runtime under test (default: target/dist/ghost-runc)
   --as-runc       take it for runc whatever its name is
   --view VIEW     host (the cgroup mounts as they are, the default) or v2 (a fresh cgroup2 mount)
-  --probe PATH    the static probe (default: target/dist/probe; rawcall is beside it)
+  --probe PATH    the static probe (default: target/dist/probe; the other small programs are beside it)
   --filter STR    only cases whose name contains STR; may be repeated
   --slow N        multiply every time limit by N
   --list          print the cases and end

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxSeccomp};
+use oci_spec::runtime::{Linux, LinuxSeccomp, LinuxSeccompAction};
 
 use crate::agent::Agent;
 use crate::error::Error;
@@ -22,9 +22,26 @@ pub(crate) fn plan(
         let reason = "missing: SCMP_ACT_NOTIFY needs an agent that answers";
         report.add("linux.seccomp.listenerPath", reason);
     }
+    if notify && !nix::unistd::geteuid().is_root() {
+        report.take(refuse_prctl(profile));
+    }
     // Without the action, nobody is to be told (runtime-spec).
     let agent = agent.filter(|_| notify);
     report.finish(filter.map(|filter| (Some(filter), agent)))
+}
+
+/// The processes of a caller who is not root become dumpable under the filter, so that their listener
+/// can be taken over: before that, nobody could answer.
+fn refuse_prctl(profile: &LinuxSeccomp) -> Result<(), Error> {
+    for (index, rule) in profile.syscalls().iter().flatten().enumerate() {
+        let name = rule.names().iter().position(|name| name == "prctl");
+        if let (LinuxSeccompAction::ScmpActNotify, Some(place)) = (rule.action(), name) {
+            let field = format!("linux.seccomp.syscalls[{index}].names[{place}]");
+            let reason = "only root can use SCMP_ACT_NOTIFY for the prctl syscall";
+            return Err(Error::invalid(field, reason));
+        }
+    }
+    Ok(())
 }
 
 fn agent(profile: &LinuxSeccomp, bundle: &Path) -> Result<Option<Agent>, Error> {
