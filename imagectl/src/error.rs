@@ -218,6 +218,19 @@ impl Error {
         Self::Refused { reason: reason.into() }
     }
 
+    /// May the same request succeed a little later?
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => {
+                matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
+            }
+            Self::Http { source, .. } if source.is_connect() => may_connect_later(source),
+            Self::Http { source, .. } => !source.is_builder(),
+            _ => false,
+        }
+    }
+
     /// The whole chain on one line, as `main` prints it.
     #[must_use]
     pub fn chain(&self) -> String {
@@ -228,6 +241,41 @@ impl Error {
             line.push_str(&error.to_string());
             cause = error.source();
         }
-        line.replace(['\n', '\r'], " ")
+        // Parts of it are others' words, and a terminal obeys what it is shown.
+        let shown = |c: char| match c {
+            '\n' | '\r' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        };
+        line.chars().map(shown).collect()
     }
+}
+
+/// A host that is starting, or a network that is away for a moment: worth another try. A wrong name or
+/// a certificate that isn't right stays wrong.
+fn may_connect_later(error: &reqwest::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+        TimedOut, UnexpectedEof,
+    };
+    if error.is_timeout() {
+        return true;
+    }
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                ConnectionAborted
+                    | ConnectionRefused
+                    | ConnectionReset
+                    | HostUnreachable
+                    | NetworkUnreachable
+                    | TimedOut
+                    | UnexpectedEof
+            ) || error.to_string().contains("Temporary failure in name resolution");
+        }
+        cause = error.source();
+    }
+    false
 }

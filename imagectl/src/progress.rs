@@ -64,6 +64,14 @@ impl Progress {
 }
 
 impl LayerProgress {
+    /// Notes what an earlier command brought already, in bytes.
+    pub fn begin(&self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            bar.reset_eta();
+        }
+    }
+
     /// Notes bytes that came.
     pub fn add(&self, bytes: u64) {
         if let Some(bar) = &self.bar {

@@ -11,7 +11,7 @@ use super::spec::{Conversion, convert};
 use super::{MARK, Mark, overlay, rootfs, user};
 use crate::error::{Error, Result};
 use crate::image::{ImageConfig, Manifest};
-use crate::layer::remove_tree;
+use crate::layer::{Limits, remove_tree};
 use crate::reference::Reference;
 use crate::store::{Store, StoredImage, write_atomically};
 
@@ -24,6 +24,8 @@ pub struct Options {
     pub args: Vec<String>,
     /// Give the process a terminal.
     pub tty: bool,
+    /// What the image may become.
+    pub limits: Limits,
 }
 
 /// What came of it.
@@ -55,8 +57,7 @@ pub fn create(
     let bundle = Bundle { store, image, manifest, config, path: &path, options };
     bundle.fill().inspect_err(|_| {
         // The error at hand is the one to tell; what can't be removed is plain to see.
-        let _ = super::remove::clear(&path);
-        let _ = store.release_layers(&path);
+        let _ = super::remove::clear(&path, Some(store));
         if made {
             let _ = std::fs::remove_dir(&path);
         }
@@ -137,7 +138,15 @@ impl Bundle<'_> {
     fn copy(&self, rootfs: &Path) -> Result<()> {
         let directory = File::open(rootfs).map_err(Error::io("open", rootfs))?;
         let name = self.image.name();
-        rootfs::unpack_into(self.store, name, &self.manifest, &self.config, directory.as_fd())
+        let limits = self.options.limits;
+        rootfs::unpack_into(
+            self.store,
+            name,
+            &self.manifest,
+            &self.config,
+            limits,
+            directory.as_fd(),
+        )
     }
 
     fn overlay(&self) -> Result<()> {
@@ -147,7 +156,9 @@ impl Bundle<'_> {
                 reason: "needed, for only root can mount an overlay".into(),
             });
         }
-        let stack = self.store.stack(self.image.name(), &self.config.rootfs.diff_ids)?;
+        let (name, limits) = (self.image.name(), self.options.limits);
+        super::unpack_missing(self.store, name, &self.manifest, &self.config, limits)?;
+        let stack = self.store.stack(name, &self.config.rootfs.diff_ids)?;
         self.store.use_layers(self.path, &stack.diff_ids())?;
         overlay::mount(self.path, &stack)
     }

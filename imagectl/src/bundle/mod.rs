@@ -2,6 +2,7 @@
 
 mod create;
 mod defaults;
+mod layers;
 mod overlay;
 mod remove;
 mod rootfs;
@@ -11,13 +12,13 @@ mod user;
 use serde::{Deserialize, Serialize};
 
 pub use create::{Created, Options, create};
+pub use layers::unpack_missing;
 pub use remove::remove;
 pub use rootfs::{unpack, unpack_into};
 pub use spec::{Conversion, convert};
 pub use user::{ProcessUser, resolve};
 
-/// The file that tells a bundle of imagectl from any other directory.
-const MARK: &str = "imagectl.json";
+use crate::store::MARK;
 
 /// What the mark says.
 #[derive(Debug, Serialize, Deserialize)]

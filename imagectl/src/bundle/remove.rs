@@ -31,18 +31,21 @@ pub fn remove(path: &Path) -> Result<()> {
     own_directory(&path)?;
     let mark: Mark = serde_json::from_slice(&bytes)
         .map_err(|source| Error::Json { what: file.display().to_string(), source })?;
-    clear(&path)?;
-    std::fs::remove_dir(&path).map_err(Error::io("remove", &path))?;
-    match mark.store {
+    let store = match mark.store {
         // A store that is gone has nothing to let go of.
-        Some(store) if store.is_dir() => Store::existing(&store)?.release_layers(&path),
-        _ => Ok(()),
-    }
+        Some(store) if store.is_dir() => Some(Store::existing(&store)?),
+        _ => None,
+    };
+    clear(&path, store.as_ref())?;
+    std::fs::remove_dir(&path).map_err(Error::io("remove", &path))
 }
 
-/// Unmounts and removes what a bundle directory holds, the mark last.
-pub(super) fn clear(path: &Path) -> Result<()> {
+/// Unmounts and removes what a bundle directory holds, the mark last: the store knows it by that.
+pub(super) fn clear(path: &Path, store: Option<&Store>) -> Result<()> {
     overlay::unmount(&path.join("rootfs"))?;
+    if let Some(store) = store {
+        store.release_layers(path)?;
+    }
     let bundle = File::open(path).map_err(Error::io("open", path))?;
     for name in ["rootfs", "overlay", "config.json", MARK] {
         remove_entry(&bundle, path, name)?;

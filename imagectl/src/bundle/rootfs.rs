@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::image::{ImageConfig, Manifest};
-use crate::layer::{self, Form, Ownership, Target};
+use crate::layer::{self, Budget, Expected, Form, Limits, Ownership, Target};
 use crate::store::Store;
 
 const READ_BUFFER: usize = 128 << 10;
@@ -26,6 +26,7 @@ pub fn unpack(
     name: &str,
     manifest: &Manifest,
     config: &ImageConfig,
+    limits: Limits,
     path: &Path,
 ) -> Result<()> {
     let made = match std::fs::DirBuilder::new().mode(0o755).create(path) {
@@ -41,7 +42,7 @@ pub fn unpack(
         });
     }
     let directory = File::open(path).map_err(Error::io("open", path))?;
-    unpack_into(store, name, manifest, config, directory.as_fd()).inspect_err(|_| {
+    unpack_into(store, name, manifest, config, limits, directory.as_fd()).inspect_err(|_| {
         // The error at hand is the one to tell; what can't be removed is plain to see.
         let _ = empty(directory.as_fd());
         if made {
@@ -59,6 +60,7 @@ pub fn unpack_into(
     name: &str,
     manifest: &Manifest,
     config: &ImageConfig,
+    limits: Limits,
     directory: BorrowedFd<'_>,
 ) -> Result<()> {
     let ownership = match rustix::process::geteuid().is_root() {
@@ -66,11 +68,13 @@ pub fn unpack_into(
         false => Ownership::Caller,
     };
     let how = Target { form: Form::Tree, ownership };
+    let budget = Budget::new(limits);
     for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
         let apply = || -> Result<()> {
             let blob = store.open_blob(&descriptor.digest)?;
             let source = BufReader::with_capacity(READ_BUFFER, blob);
-            layer::unpack(source, diff_id, directory, how).map(drop)
+            let expected = Expected { blob: descriptor, diff_id, budget: &budget };
+            layer::unpack(source, expected, directory, how).map(drop)
         };
         apply().map_err(|source| Error::Layer {
             image: name.to_owned(),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::limits::LimitArguments;
 use super::say;
 use crate::bundle::{self, Options};
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub struct BundleCommand {
     /// The command to run instead of the image's
     #[arg(last = true, value_name = "COMMAND")]
     args: Vec<String>,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl BundleCommand {
@@ -38,7 +41,8 @@ impl BundleCommand {
             Some(directory) => directory,
             None => PathBuf::from(Reference::parse(image.name())?.short_name()),
         };
-        let options = Options { copy: self.copy, args: self.args, tty: self.tty };
+        let limits = self.limits.limits()?;
+        let options = Options { copy: self.copy, args: self.args, tty: self.tty, limits };
         let created = bundle::create(store, &image, &directory, &options)?;
         say(out, format_args!("{} {}", created.path.display(), created.image))
     }

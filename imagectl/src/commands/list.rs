@@ -53,14 +53,16 @@ fn platform(row: &Row) -> String {
 }
 
 fn table(rows: &[Row], out: &mut dyn Write) -> Result<()> {
-    let width = rows.iter().map(|row| row.image.name().len()).chain([4]).max().unwrap_or(4);
+    // Another tool may have put any name there.
+    let name = |row: &Row| row.image.name().escape_debug().to_string();
+    let width = rows.iter().map(|row| name(row).chars().count()).chain([4]).max().unwrap_or(4);
     say(out, format_args!("{:width$}  {:12}  {:14}  {:>9}", "NAME", "DIGEST", "PLATFORM", "SIZE"))?;
     for row in rows {
         say(
             out,
             format_args!(
                 "{:width$}  {:12}  {:14}  {:>9}",
-                row.image.name(),
+                name(row),
                 row.image.descriptor.digest.short(),
                 platform(row),
                 human(row.size)

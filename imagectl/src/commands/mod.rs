@@ -1,6 +1,7 @@
 //! The command line: arguments to calls, results to text. One file a command.
 
 mod bundle;
+mod limits;
 mod list;
 mod pull;
 mod rm;

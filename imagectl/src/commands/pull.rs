@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
+use super::limits::LimitArguments;
 use super::say;
 use crate::error::Result;
 use crate::image::Platform;
@@ -38,6 +39,8 @@ pub struct Pull {
     /// Show no progress
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl Pull {
@@ -54,6 +57,7 @@ impl Pull {
             // Owners, devices and overlayfs' marks are root's to make; others keep the blobs alone.
             unpack: rustix::process::geteuid().is_root(),
             parallel: self.parallel,
+            limits: self.limits.limits()?,
         };
         let pulled = pull::pull(store, &request, Progress::new(self.quiet))?;
         say(out, format_args!("{} {}", pulled.name, pulled.digest))

@@ -1,13 +1,14 @@
 //! `imagectl rm`.
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::say;
 use crate::error::Result;
 use crate::reference::Reference;
-use crate::store::Store;
+use crate::store::{Collection, Store};
 
 #[derive(Debug, Args)]
 pub struct Rm {
@@ -28,7 +29,9 @@ impl Rm {
             store.remove_image(&reference.to_string())?;
             say(out, format_args!("removed {reference}"))?;
         }
-        if store.collect_garbage()?.is_none() {
+        // Somebody may still want to go on with a transfer of today.
+        let how = Collection { partials: Duration::from_secs(86400), missing_bundles: false };
+        if store.collect_garbage(how)?.is_none() {
             say(out, format_args!("another imagectl is at work: the next rm frees the space"))?;
         }
         Ok(())

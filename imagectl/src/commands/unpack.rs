@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::limits::LimitArguments;
 use super::say;
 use crate::bundle;
 use crate::error::Result;
@@ -19,6 +20,8 @@ pub struct Unpack {
     /// The directory, new or empty
     #[arg(value_name = "DIR")]
     directory: PathBuf,
+    #[command(flatten)]
+    limits: LimitArguments,
 }
 
 impl Unpack {
@@ -27,7 +30,8 @@ impl Unpack {
         let image = store.image(Some(&Reference::parse(&self.reference)?))?;
         let manifest = store.manifest(&image)?;
         let config = store.config(&manifest)?;
-        bundle::unpack(store, image.name(), &manifest, &config, &self.directory)?;
+        let limits = self.limits.limits()?;
+        bundle::unpack(store, image.name(), &manifest, &config, limits, &self.directory)?;
         say(out, format_args!("{} {}", self.directory.display(), image.name()))
     }
 }

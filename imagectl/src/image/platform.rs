@@ -133,9 +133,10 @@ fn normal(os: &str, arch: &str, variant: Option<&str>) -> Platform {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        // These are an image's own words, and what it says may be meant for the terminal.
+        write!(f, "{}/{}", self.os.escape_debug(), self.architecture.escape_debug())?;
         match &self.variant {
-            Some(variant) => write!(f, "/{variant}"),
+            Some(variant) => write!(f, "/{}", variant.escape_debug()),
             None => Ok(()),
         }
     }

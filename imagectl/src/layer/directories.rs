@@ -83,14 +83,11 @@ impl<'a> Directories<'a> {
         self.last = None;
         let below = [path.as_bytes(), b"/"].concat();
         self.states.remove(path.as_bytes());
-        let mut behind = self.states.split_off(&below);
-        while let Some(entry) = behind.first_entry() {
-            if !entry.key().starts_with(&below) {
-                break;
-            }
-            entry.remove();
+        let inside = self.states.range(below.clone()..).map(|(path, _)| path);
+        let inside: Vec<_> = inside.take_while(|path| path.starts_with(&below)).cloned().collect();
+        for path in inside {
+            self.states.remove(&path);
         }
-        self.states.append(&mut behind);
     }
 
     /// Drops the open directory, which may be one that was just removed.

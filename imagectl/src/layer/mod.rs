@@ -2,6 +2,7 @@
 //! is reached through directory descriptors alone, and nothing outside of it is ever touched.
 
 mod apply;
+mod bounds;
 mod decompress;
 mod directories;
 mod hashing;
@@ -16,37 +17,54 @@ use std::os::fd::BorrowedFd;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::image::Descriptor;
 
 pub use apply::{Form, LayerRecord, Ownership, Target};
+pub use bounds::{Budget, Limits};
 pub use decompress::Decoder;
 pub use metadata::copy_directory_metadata;
 pub use path::EntryPath;
 pub use remove::remove_tree;
 
 use apply::Applier;
+use bounds::Bounded;
 use hashing::Hashing;
+
+/// Which layer is read, and what it may become.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// The blob.
+    pub blob: &'a Descriptor,
+    /// Digest of the uncompressed bytes.
+    pub diff_id: &'a Digest,
+    /// The image's limits.
+    pub budget: &'a Budget,
+}
 
 /// Unpacks a layer into the directory `target`, in one pass: decompress, hash, apply. On an error the
 /// directory holds a part of the layer and must be thrown away.
 ///
 /// # Errors
 /// [`Error::Entry`] for an entry that is refused or can't be made, [`Error::WrongDigest`] if the
-/// uncompressed bytes are not `diff_id`'s, and those of decoder and archive.
+/// uncompressed bytes are not the diff ID's, [`Error::Refused`] if they are too many, and those of
+/// decoder and archive.
 pub fn unpack<R: BufRead>(
     source: R,
-    diff_id: &Digest,
+    expected: Expected<'_>,
     target: BorrowedFd<'_>,
     how: Target,
 ) -> Result<LayerRecord> {
-    let mut reader = tar::Reader::new(Hashing::new(Decoder::new(source)?));
+    let Expected { budget, .. } = expected;
+    let mut reader = tar::Reader::new(expected.stream(source)?);
     let mut applier = Applier::new(target, how)?;
     while let Some(entry) = reader.next_entry()? {
+        budget.take_entry()?;
         applier.apply(&entry, &mut reader).map_err(|source| Error::Entry {
             entry: entry.path.escape_ascii().to_string(),
             source: Box::new(source),
         })?;
     }
-    check(reader.into_source(), diff_id)?;
+    check(reader.into_source(), expected.diff_id)?;
     applier.finish()
 }
 
@@ -54,8 +72,15 @@ pub fn unpack<R: BufRead>(
 ///
 /// # Errors
 /// As [`unpack`], but for entries.
-pub fn verify<R: BufRead>(source: R, diff_id: &Digest) -> Result<()> {
-    check(Hashing::new(Decoder::new(source)?), diff_id)
+pub fn verify<R: BufRead>(source: R, expected: Expected<'_>) -> Result<()> {
+    check(expected.stream(source)?, expected.diff_id)
+}
+
+impl<'a> Expected<'a> {
+    /// The layer's uncompressed bytes, bounded and hashed.
+    fn stream<R: BufRead>(&self, source: R) -> Result<Hashing<Bounded<'a, Decoder<R>>>> {
+        Ok(Hashing::new(Bounded::new(Decoder::new(source)?, self.blob.size, self.budget)))
+    }
 }
 
 /// Reads on to the end and compares the digest.

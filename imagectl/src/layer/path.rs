@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 
 /// The longest path, in bytes: the kernel's PATH_MAX without the NUL.
 const PATH_LIMIT: usize = 4095;
-/// The deepest path, in components: a tree is removed with a descriptor open per level.
+/// The deepest path, in components: deeper ones are made to exhaust those who walk them.
 const DEPTH_LIMIT: usize = 256;
 /// The longest component, in bytes: the kernel's NAME_MAX.
 const NAME_LIMIT: usize = 255;
@@ -15,10 +15,11 @@ const NAME_LIMIT: usize = 255;
 pub struct EntryPath(Vec<u8>);
 
 impl EntryPath {
-    /// Checks and normalises a path out of an archive.
+    /// Checks and normalises a path out of an archive. An absolute one begins at the rootfs, as it
+    /// does for every other client: ko writes all its entries so, and kaniko the targets of hard links.
     ///
     /// # Errors
-    /// [`Error::Refused`] for an empty or absolute path, `..`, NUL, and what the kernel can't name.
+    /// [`Error::Refused`] for an empty path, `..`, NUL, and what the kernel can't name.
     pub fn parse(raw: &[u8]) -> Result<Self> {
         if raw.is_empty() {
             return Err(Error::refused("the path is empty"));
@@ -50,10 +51,6 @@ impl EntryPath {
         }
         if depth > DEPTH_LIMIT {
             return Err(Error::refused(format!("the path is deeper than {DEPTH_LIMIT} levels")));
-        }
-        // "/" itself is the rootfs: kaniko writes it so.
-        if raw[0] == b'/' && depth > 0 {
-            return Err(Error::refused("the path is absolute"));
         }
         Ok(Self(path))
     }
@@ -119,6 +116,8 @@ mod tests {
             (".", ""),
             ("./", ""),
             ("/", ""),
+            ("/etc/x", "etc/x"),
+            ("//etc//x", "etc/x"),
             ("...", "..."),
             ("a/..b", "a/..b"),
         ] {
@@ -136,7 +135,7 @@ mod tests {
         let long_path = "p/".repeat(2048);
         let deep = "d/".repeat(257);
         for raw in [
-            "", "..", "../x", "a/../x", "a/..", "/etc/x", "/../x", "a\0b", &long_name, &long_path,
+            "", "..", "../x", "a/../x", "a/..", "/../x", "/..", "a\0b", &long_name, &long_path,
             &deep,
         ] {
             let error = EntryPath::parse(raw.as_bytes());

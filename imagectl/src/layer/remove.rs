@@ -66,27 +66,140 @@ pub fn prune(
     Ok(true)
 }
 
-/// Prunes what the open directory holds.
+/// A directory on the way down, of which only the deepest is open.
+struct Level {
+    /// What is left to look at.
+    names: Vec<Vec<u8>>,
+    /// Device and inode, to know it again on the way up.
+    identity: (u64, u64),
+    /// Where its name begins in the path.
+    start: usize,
+    kept: bool,
+    emptied: bool,
+}
+
+impl Level {
+    fn read(directory: BorrowedFd<'_>, start: usize, kept: bool) -> Result<Self, Errno> {
+        let stat = rustix::fs::fstat(directory)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(directory)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        Ok(Self { names, identity: (stat.st_dev, stat.st_ino), start, kept, emptied: true })
+    }
+}
+
+/// Prunes what the open directory holds. A container may have made a tree of any depth, so neither
+/// stack nor descriptors grow with it.
 pub fn prune_inside(
     directory: BorrowedFd<'_>,
     keep: &mut dyn FnMut(&[u8]) -> bool,
     path: &[u8],
 ) -> Result<bool, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(name.to_vec());
+    let mut path = path.to_vec();
+    let mut above: Vec<Level> = Vec::new();
+    let mut level = Level::read(directory, path.len(), false)?;
+    let mut open_below: Option<OwnedFd> = None;
+    loop {
+        let here = open_below.as_ref().map_or(directory, AsFd::as_fd);
+        if let Some(name) = level.names.pop() {
+            let Some(stat) = kind(here, &name)? else { continue };
+            let end = path.len();
+            if end > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(&name);
+            let kept = keep(&path);
+            if is_directory(&stat) {
+                let below = open(here, &name, stat.st_mode)?;
+                above.push(std::mem::replace(&mut level, Level::read(below.as_fd(), end, kept)?));
+                open_below = Some(below);
+                continue;
+            }
+            path.truncate(end);
+            match kept {
+                true => level.emptied = false,
+                false => rustix::fs::unlinkat(here, &name, AtFlags::empty())?,
+            }
+            continue;
         }
-    }
-    let mut emptied = true;
-    for name in names {
-        let child = match path {
-            b"" => name.clone(),
-            path => [path, b"/", &name].concat(),
+        let Some(parent) = above.pop() else { return Ok(level.emptied) };
+        let up = match above.is_empty() {
+            true => None,
+            false => Some(ascend(here, parent.identity)?),
         };
-        emptied &= prune(directory, &name, keep, child)?;
+        let done = std::mem::replace(&mut level, parent);
+        open_below = up;
+        let here = open_below.as_ref().map_or(directory, AsFd::as_fd);
+        let name = path[done.start..].strip_prefix(b"/").unwrap_or(&path[done.start..]);
+        match done.kept || !done.emptied {
+            true => level.emptied = false,
+            false => rustix::fs::unlinkat(here, name, AtFlags::REMOVEDIR)?,
+        }
+        path.truncate(done.start);
     }
-    Ok(emptied)
+}
+
+/// Goes to the directory above, which must still be the one that was come from.
+fn ascend(from: BorrowedFd<'_>, identity: (u64, u64)) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let up = rustix::fs::openat(from, "..", flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&up)?;
+    match (stat.st_dev, stat.st_ino) == identity {
+        true => Ok(up),
+        false => Err(Errno::STALE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory that goes with the test.
+    fn directory(name: &str) -> (std::path::PathBuf, OwnedFd) {
+        let path = std::env::temp_dir().join(format!("imagectl-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let fd = std::fs::File::open(&path).unwrap().into();
+        (path, fd)
+    }
+
+    #[test]
+    fn a_tree_deeper_than_descriptors_go() {
+        let (path, top) = directory("deep");
+        let mut here = top.try_clone().unwrap();
+        for _ in 0..5000 {
+            rustix::fs::mkdirat(&here, "d", Mode::RWXU).unwrap();
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            here = rustix::fs::openat(&here, "d", flags, Mode::empty()).unwrap();
+        }
+        drop(here);
+        remove_tree(top.as_fd(), b"d").unwrap();
+        std::fs::remove_dir(path).unwrap();
+    }
+
+    #[test]
+    fn what_is_kept_stays_with_the_way_to_it() {
+        let (path, top) = directory("kept");
+        for name in ["a/b/c", "a/b/d", "a/e"] {
+            std::fs::create_dir_all(path.join(name)).unwrap();
+        }
+        std::fs::write(path.join("a/b/d/f"), "x").unwrap();
+        std::fs::write(path.join("a/g"), "x").unwrap();
+        let mut asked = Vec::new();
+        let mut keep = |path: &[u8]| {
+            asked.push(String::from_utf8(path.to_vec()).unwrap());
+            path == b"a/b/d/f"
+        };
+        assert!(!prune(top.as_fd(), b"a", &mut keep, b"a".to_vec()).unwrap());
+        asked.sort();
+        assert_eq!(asked, ["a", "a/b", "a/b/c", "a/b/d", "a/b/d/f", "a/e", "a/g"]);
+        assert!(path.join("a/b/d/f").exists() && !path.join("a/b/c").exists());
+        assert!(!path.join("a/e").exists() && !path.join("a/g").exists());
+        remove_tree(top.as_fd(), b"a").unwrap();
+        std::fs::remove_dir(path).unwrap();
+    }
 }

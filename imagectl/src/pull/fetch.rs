@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Descriptor;
-use crate::layer::{self, Form, Ownership, Target};
-use crate::progress::Progress;
+use crate::layer::{self, Budget, Expected, Form, Ownership, Target};
+use crate::progress::{LayerProgress, Progress};
 use crate::registry::{Registry, pieces};
-use crate::store::{Session, Store};
+use crate::store::{Partial, Session, Store};
 
 /// A stored blob is read in pieces of this size.
 const READ_BUFFER: usize = 128 << 10;
@@ -23,6 +23,7 @@ pub struct Job {
     pub layer: Descriptor,
     pub diff_id: Digest,
     pub unpack: bool,
+    pub budget: Arc<Budget>,
     pub cancelled: Arc<AtomicBool>,
     pub progress: Arc<Progress>,
 }
@@ -31,30 +32,64 @@ pub struct Job {
 pub async fn fetch(job: Job) -> (Digest, Result<()>) {
     let digest = job.layer.digest;
     let progress = job.progress.layer(&job.layer);
-    let result = match job.store.has_blob(&job.layer) {
-        true => {
-            let outcome = blocking(move || unpack_stored(&job)).await;
-            outcome.map(|()| "unpacked")
+    let result = match bring(Arc::new(job), &progress).await {
+        Ok(outcome) => {
+            progress.end(outcome);
+            Ok(())
         }
-        false => {
-            let (sender, pieces) = pieces();
-            let registry = Arc::clone(&job.registry);
-            let layer = job.layer.clone();
-            let receiver = tokio::task::spawn_blocking(move || receive(&job, pieces));
-            let download = registry.blob(&layer, sender, |bytes| progress.add(bytes)).await;
-            let received = receiver.await.unwrap_or(Err(Error::Interrupted));
-            // A download that broke off is why the receiver found too little.
-            match (download, received) {
-                (_, Ok(())) => Ok("pulled"),
-                (Err(error), Err(Error::WrongSize { more: false, .. })) => Err(error),
-                (_, Err(error)) => Err(error),
+        Err(error) => Err(error),
+    };
+    (digest, result)
+}
+
+async fn bring(job: Arc<Job>, progress: &LayerProgress) -> Result<&'static str> {
+    if job.store.has_blob(&job.layer) {
+        let stored = Arc::clone(&job);
+        match blocking(move || unpack_stored(&stored)).await {
+            // The store's copy went bad: fetch another.
+            Err(error) if may_come_of_wrong_bytes(&error) => {
+                let stored = Arc::clone(&job);
+                if blocking(move || stored.store.verify_blob(&stored.layer)).await.is_ok() {
+                    return Err(error);
+                }
             }
+            result => return result.map(|()| "unpacked"),
+        }
+    }
+    let partial = job.store.resume(&job.session, &job.layer)?;
+    let resumed = partial.length() > 0;
+    match download(&job, partial, progress).await {
+        // What an earlier command left was wrong, and is gone.
+        Err(Error::WrongDigest { .. }) if resumed => {
+            let partial = job.store.resume(&job.session, &job.layer)?;
+            download(&job, partial, progress).await
+        }
+        result => result,
+    }
+    .map(|()| "pulled")
+}
+
+async fn download(job: &Arc<Job>, partial: Partial, progress: &LayerProgress) -> Result<()> {
+    let (sender, pieces) = pieces();
+    let from = partial.length();
+    progress.begin(from);
+    let missing = partial.incomplete();
+    let receiving = Arc::clone(job);
+    let receiver = tokio::task::spawn_blocking(move || receive(&receiving, partial, pieces));
+    let download = match missing {
+        true => job.registry.blob(&job.layer, from, sender, |bytes| progress.add(bytes)).await,
+        false => {
+            drop(sender);
+            Ok(())
         }
     };
-    if let Ok(outcome) = result {
-        progress.end(outcome);
+    let received = receiver.await.unwrap_or(Err(Error::Interrupted));
+    // A download that broke off is why the receiver found too little.
+    match (download, received) {
+        (_, Ok(())) => Ok(()),
+        (Err(error), Err(Error::WrongSize { more: false, .. })) => Err(error),
+        (_, Err(error)) => Err(error),
     }
-    (digest, result.map(drop))
 }
 
 async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
@@ -62,9 +97,9 @@ async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
 }
 
 /// Takes a blob from the network.
-fn receive(job: &Job, source: impl BufRead) -> Result<()> {
+fn receive(job: &Job, partial: Partial, source: impl BufRead) -> Result<()> {
     let source = Stoppable { source, cancelled: &job.cancelled };
-    let mut blob = job.store.receive(&job.session, &job.layer, source)?;
+    let mut blob = partial.receive(source)?;
     match process(job, &mut blob) {
         Ok(commit) => {
             // Blob before layer: a layer without its blob could not be verified or saved again.
@@ -72,8 +107,11 @@ fn receive(job: &Job, source: impl BufRead) -> Result<()> {
             commit()
         }
         // Bytes that are not the right ones explain any error of decoder or archive.
-        Err(error) if may_come_of_wrong_bytes(&error) => Err(blob.verify().err().unwrap_or(error)),
-        Err(error) => Err(error),
+        Err(error) if may_come_of_wrong_bytes(&error) => {
+            let error = blob.verify().err().unwrap_or(error);
+            Err(blob.leave(error))
+        }
+        Err(error) => Err(blob.leave(error)),
     }
 }
 
@@ -97,14 +135,15 @@ fn unpack_stored(job: &Job) -> Result<()> {
 
 /// Decompresses, verifies and, if asked to, unpacks. What is given back makes the layer visible.
 fn process<'a>(job: &'a Job, source: impl BufRead) -> Result<Box<dyn FnOnce() -> Result<()> + 'a>> {
+    let expected = Expected { blob: &job.layer, diff_id: &job.diff_id, budget: &job.budget };
     if !job.unpack {
-        layer::verify(source, &job.diff_id)?;
+        layer::verify(source, expected)?;
         return Ok(Box::new(|| Ok(())));
     }
     let draft = job.store.draft_layer(&job.session, &job.diff_id)?;
     let how = Target { form: Form::Overlay, ownership: Ownership::Stored };
-    let record = layer::unpack(source, &job.diff_id, draft.tree(), how)?;
-    Ok(Box::new(move || draft.commit(&record)))
+    let record = layer::unpack(source, expected, draft.tree(), how)?;
+    Ok(Box::new(move || draft.commit(&job.session, &record)))
 }
 
 /// Ends a stream when the command is over.

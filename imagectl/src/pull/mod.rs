@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, ImageConfig, Platform};
+use crate::layer::{Budget, Limits};
 use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::{Config, Registry};
@@ -36,6 +37,8 @@ pub struct Request {
     pub unpack: bool,
     /// How many layers are on their way at once.
     pub parallel: usize,
+    /// What the image may become.
+    pub limits: Limits,
 }
 
 /// What came of it.
@@ -49,7 +52,8 @@ pub struct Pulled {
     pub present: bool,
 }
 
-/// Pulls an image. On an error, or on Ctrl-C, nothing partial stays: whole blobs and layers may.
+/// Pulls an image. On an error, or on Ctrl-C, whole blobs and layers stay, and of others
+/// what a later pull goes on from.
 ///
 /// # Errors
 /// Those of registry, store and layers; [`Error::Interrupted`] on Ctrl-C.
@@ -89,9 +93,10 @@ async fn run(
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
     let resolved = resolve(&registry, store, &request.reference, &platform).await?;
     let Resolved { source, descriptor, bytes, manifest } = resolved;
-    let config_bytes = match store.has_blob(&manifest.config) {
-        true => store.read_document(&manifest.config)?,
-        false => registry.config(&manifest.config).await?,
+    // A stored one that is missing or went bad is fetched.
+    let config_bytes = match store.read_document(&manifest.config) {
+        Ok(bytes) => bytes,
+        Err(_) => registry.config(&manifest.config).await?,
     };
     let what = format!("config {}", manifest.config.digest);
     let config = ImageConfig::parse(&what, &config_bytes, manifest.layers.len())?;
@@ -106,6 +111,7 @@ async fn run(
     let mut jobs = JoinSet::new();
     let slots = Arc::new(Semaphore::new(request.parallel.max(1)));
     let progress = Arc::new(progress);
+    let budget = Arc::new(Budget::new(request.limits));
     for (layer, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
         // The same layer may stand in an image twice.
         if !seen.insert((layer.digest, *diff_id)) {
@@ -122,6 +128,7 @@ async fn run(
             layer: layer.clone(),
             diff_id: *diff_id,
             unpack,
+            budget: Arc::clone(&budget),
             cancelled: Arc::clone(cancelled),
             progress: Arc::clone(&progress),
         };

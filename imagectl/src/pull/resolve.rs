@@ -53,9 +53,10 @@ pub async fn resolve(
 
 /// Fetches the document that an index points to, from the store if it is there.
 async fn follow(registry: &Registry, store: &Store, descriptor: &Descriptor) -> Result<Fetched> {
-    if store.has_blob(descriptor) && descriptor.size <= crate::image::DOCUMENT_LIMIT {
+    // A stored one that is missing or went bad is fetched.
+    if let Ok(bytes) = store.read_document(descriptor) {
         return Ok(Fetched {
-            bytes: store.read_document(descriptor)?,
+            bytes,
             digest: descriptor.digest,
             content_type: descriptor.media_type.clone(),
         });

@@ -58,7 +58,7 @@ impl Read for Pieces {
 }
 
 impl Registry {
-    /// Streams a blob into `sender`, telling `progress` how many bytes came. Ends early, and without an
+    /// Streams a blob from its byte `from` on into `sender`, telling `progress` how many bytes came. Ends early, and without an
     /// error, if the reader is gone. Size and digest are the reader's to check.
     ///
     /// # Errors
@@ -66,11 +66,12 @@ impl Registry {
     pub async fn blob(
         &self,
         descriptor: &Descriptor,
+        from: u64,
         sender: PieceSender,
         progress: impl Fn(u64),
     ) -> Result<()> {
         let path = self.path("blobs", &descriptor.digest.to_string());
-        let mut received = 0;
+        let mut received = from;
         let mut attempt = 0;
         loop {
             let request =

@@ -105,18 +105,13 @@ impl Transport {
                     continue;
                 }
                 Ok(response) => {
-                    let again = is_temporary(response.status());
                     let pause = retry_after(response.headers());
-                    (status_error(request.action, response).await, again, pause)
+                    let error = status_error(request.action, response).await;
+                    (error.is_temporary(), error, pause)
                 }
-                Err(error) => {
-                    // No connection at all is a wrong name or port more often than bad luck.
-                    let again = matches!(&error, Error::Http { source, .. }
-                        if !source.is_builder() && !source.is_connect());
-                    (error, again, None)
-                }
+                Err(error) => (error.is_temporary(), error, None),
             };
-            let (error, again, pause) = failure;
+            let (again, error, pause) = failure;
             if !again || attempt >= self.retries {
                 return Err(error);
             }
@@ -213,7 +208,7 @@ impl Transport {
                 scope: challenge.parameters.get("scope").unwrap_or(&self.scope),
                 plain: response.url().scheme() == "http" || !self.tls_verify,
             };
-            let token = token::fetch(&self.client, &wanted, self.credential.as_ref()).await?;
+            let token = self.token(&wanted).await?;
             format!("Bearer {token}")
         } else if let (Some(_), Some(basic)) =
             (find("basic"), self.credential.as_ref().and_then(Credential::basic))
@@ -239,6 +234,20 @@ impl Transport {
         Ok(())
     }
 
+    /// Fetches a token, again where that may help.
+    async fn token(&self, wanted: &token::Wanted<'_>) -> Result<String> {
+        let mut attempt = 0;
+        loop {
+            match token::fetch(&self.client, wanted, self.credential.as_ref()).await {
+                Err(error) if error.is_temporary() && attempt < self.retries => {
+                    tokio::time::sleep(self.pause(attempt)).await;
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
     fn state<T>(&self, with: impl FnOnce(&mut State) -> T) -> T {
         // Nothing panics while the lock is held, so a poisoned one is still right.
         with(&mut self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -247,10 +256,6 @@ impl Transport {
 
 fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-}
-
-fn is_temporary(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// The pause that a registry asks for in seconds. A date is not worth parsing: back-off will do.

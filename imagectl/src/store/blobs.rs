@@ -1,11 +1,10 @@
 //! Blobs: files named by the digest of their content, visible only when they are whole.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::PathBuf;
 
-use super::{Session, Store, sync_directory, write_atomically};
+use super::{Store, write_atomically};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{DOCUMENT_LIMIT, Descriptor};
@@ -53,40 +52,41 @@ impl Store {
     /// [`Error::Io`].
     pub fn write_document(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let path = self.blob_path(digest);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.len() == bytes.len() as u64 => Ok(()),
+        match fs::read(&path) {
+            Ok(stored) if stored == bytes => Ok(()),
             _ => write_atomically(&path, bytes),
         }
     }
 
-    /// Begins to receive a blob from `source`.
+    /// Hashes a blob anew.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn receive<R: BufRead>(
-        &self,
-        session: &Session,
-        descriptor: &Descriptor,
-        source: R,
-    ) -> Result<Receiving<R>> {
-        let temporary = session.fresh("blob");
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)
-            .map_err(Error::io("create", &temporary))?;
-        Ok(Receiving {
-            source,
-            hashed: 0,
-            received: 0,
-            hasher: Hasher::default(),
-            file,
-            temporary,
-            expected: descriptor.size,
-            digest: descriptor.digest,
-            path: self.blob_path(&descriptor.digest),
-        })
+    /// [`Error::Io`], [`Error::WrongSize`] or [`Error::WrongDigest`].
+    pub fn verify_blob(&self, descriptor: &Descriptor) -> Result<()> {
+        let what = || format!("blob {}", descriptor.digest);
+        let mut file = self.open_blob(&descriptor.digest)?;
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 128 << 10];
+        let mut size = 0;
+        loop {
+            let length = match file.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result.map_err(Error::io("read", self.blob_path(&descriptor.digest)))?,
+            };
+            if length == 0 {
+                break;
+            }
+            hasher.update(&buffer[..length]);
+            size += length as u64;
+        }
+        if size != descriptor.size {
+            let (expected, more) = (descriptor.size, size > descriptor.size);
+            return Err(Error::WrongSize { what: what(), expected, found: size, more });
+        }
+        match hasher.finish() {
+            found if found == descriptor.digest => Ok(()),
+            found => Err(Error::WrongDigest { what: what(), expected: descriptor.digest, found }),
+        }
     }
 }
 
@@ -109,108 +109,5 @@ pub(crate) fn check(
     match Digest::of(bytes) {
         found if found == descriptor.digest => Ok(()),
         found => Err(Error::WrongDigest { what: what(), expected: descriptor.digest, found }),
-    }
-}
-
-/// A blob on its way: every byte read through it is hashed and written to a temporary file. No more
-/// bytes than the descriptor promises are ever taken.
-pub struct Receiving<R> {
-    source: R,
-    /// How much of the source's current buffer is hashed and written already.
-    hashed: usize,
-    received: u64,
-    hasher: Hasher,
-    file: File,
-    temporary: PathBuf,
-    expected: u64,
-    digest: Digest,
-    path: PathBuf,
-}
-
-impl<R: BufRead> Receiving<R> {
-    /// Receives what nobody read, checks size and digest, and makes the blob visible.
-    ///
-    /// # Errors
-    /// [`Error::WrongSize`], [`Error::WrongDigest`], [`Error::Io`], or the source's own error.
-    pub fn finish(mut self) -> Result<()> {
-        self.check()?;
-        self.file.sync_data().map_err(Error::io("sync", &self.temporary))?;
-        fs::rename(&self.temporary, &self.path).map_err(Error::io("rename", &self.temporary))?;
-        self.path.parent().map_or(Ok(()), sync_directory)
-    }
-
-    /// As [`Self::finish`], but throws the blob away in the end.
-    ///
-    /// # Errors
-    /// As [`Self::finish`].
-    pub fn verify(mut self) -> Result<()> {
-        self.check()
-    }
-
-    fn check(&mut self) -> Result<()> {
-        self.drain()?;
-        let what = || format!("blob {}", self.digest);
-        if self.received != self.expected {
-            let (expected, found) = (self.expected, self.received);
-            return Err(Error::WrongSize { what: what(), expected, found, more: false });
-        }
-        match std::mem::take(&mut self.hasher).finish() {
-            found if found == self.digest => Ok(()),
-            found => Err(Error::WrongDigest { what: what(), expected: self.digest, found }),
-        }
-    }
-
-    fn drain(&mut self) -> Result<()> {
-        loop {
-            let length = match self.fill_buf() {
-                Ok(buffer) => buffer.len(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    return Err(match error.downcast::<Error>() {
-                        Ok(own) => own,
-                        Err(source) => Error::Step { action: "receive the blob", source },
-                    });
-                }
-            };
-            if length == 0 {
-                return Ok(());
-            }
-            self.consume(length);
-        }
-    }
-}
-
-impl<R: BufRead> BufRead for Receiving<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        let buffer = self.source.fill_buf()?;
-        let new = &buffer[self.hashed..];
-        if !new.is_empty() {
-            self.received += new.len() as u64;
-            if self.received > self.expected {
-                return Err(io::Error::other(Error::WrongSize {
-                    what: format!("blob {}", self.digest),
-                    expected: self.expected,
-                    found: self.received,
-                    more: true,
-                }));
-            }
-            self.hasher.update(new);
-            self.file.write_all(new)?;
-            self.hashed = buffer.len();
-        }
-        Ok(buffer)
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.source.consume(amount);
-        self.hashed -= amount;
-    }
-}
-
-impl<R: BufRead> Read for Receiving<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let length = self.fill_buf()?.read(out)?;
-        self.consume(length);
-        Ok(length)
     }
 }

@@ -1,10 +1,16 @@
 //! Unpacked layers: one directory a diff ID, visible only when it is complete.
+//!
+//! A layer's files are not synced: a tenth to a fifth of a pull would go into that. A kill leaves the
+//! kernel's copy of them whole, and only a power cut can take some. So a layer names the boot it was
+//! unpacked in, and counts for nothing after the next one: it is unpacked again from its blob, which
+//! is synced.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -18,6 +24,8 @@ use crate::layer::LayerRecord;
 /// `layer.json`. Paths are bytes, so they stand in base64.
 #[derive(Serialize, Deserialize)]
 struct RecordFile {
+    #[serde(default)]
+    boot: String,
     root: bool,
     opaque: bool,
     implied: Vec<String>,
@@ -25,9 +33,10 @@ struct RecordFile {
 
 /// A layer being unpacked.
 pub struct LayerDraft {
+    store: Store,
+    diff_id: Digest,
     path: PathBuf,
     tree: OwnedFd,
-    place: PathBuf,
 }
 
 impl Store {
@@ -41,10 +50,17 @@ impl Store {
         self.layer_path(diff_id).join("fs")
     }
 
-    /// Is the layer unpacked?
+    /// Is the layer unpacked, and surely whole?
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.layer_path(diff_id).join("layer.json").is_file()
+        self.record_file(diff_id).is_ok_and(|file| file.boot == boot())
+    }
+
+    fn record_file(&self, diff_id: &Digest) -> Result<RecordFile> {
+        let path = self.layer_path(diff_id).join("layer.json");
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|source| Error::Json { what: path.display().to_string(), source })
     }
 
     /// Reads what the layer's tree alone doesn't show.
@@ -52,17 +68,14 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] or [`Error::Json`].
     pub fn layer_record(&self, diff_id: &Digest) -> Result<LayerRecord> {
-        let path = self.layer_path(diff_id).join("layer.json");
-        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        let json = |source| Error::Json { what: path.display().to_string(), source };
-        let file: RecordFile = serde_json::from_slice(&bytes).map_err(json)?;
+        let file = self.record_file(diff_id)?;
         let implied = file
             .implied
             .iter()
             .map(|text| {
                 BASE64_STANDARD.decode(text).map_err(|_| Error::Document {
-                    what: path.display().to_string(),
-                    reason: "a path is not base64".into(),
+                    what: format!("layer {diff_id}"),
+                    reason: "a path of its record is not base64".into(),
                 })
             })
             .collect::<Result<_>>()?;
@@ -82,7 +95,7 @@ impl Store {
             .create(&fs)
             .map_err(Error::io("make the directory", &fs))?;
         let tree = fs::File::open(&fs).map_err(Error::io("open", &fs))?.into();
-        Ok(LayerDraft { path, tree, place: self.layer_path(diff_id) })
+        Ok(LayerDraft { store: self.clone(), diff_id: *diff_id, path, tree })
     }
 }
 
@@ -97,8 +110,9 @@ impl LayerDraft {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn commit(self, record: &LayerRecord) -> Result<()> {
+    pub fn commit(self, session: &Session, record: &LayerRecord) -> Result<()> {
         let file = RecordFile {
+            boot: boot().to_owned(),
             root: record.root,
             opaque: record.opaque,
             implied: record.implied.iter().map(|path| BASE64_STANDARD.encode(path)).collect(),
@@ -107,16 +121,34 @@ impl LayerDraft {
         let bytes = serde_json::to_vec(&file)
             .map_err(|source| Error::Json { what: path.display().to_string(), source })?;
         fs::write(&path, bytes).map_err(Error::io("write", &path))?;
-        match fs::rename(&self.path, &self.place) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
-                ) =>
-            {
-                Ok(())
+        let place = self.store.layer_path(&self.diff_id);
+        loop {
+            match fs::rename(&self.path, &place) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                    ) =>
+                {
+                    if self.store.has_layer(&self.diff_id) {
+                        return Ok(());
+                    }
+                    // Of an earlier boot, and perhaps not whole.
+                    session.take(&place)?;
+                }
+                result => return result.map_err(Error::io("rename", &self.path)),
             }
-            result => result.map_err(Error::io("rename", &self.path)),
         }
     }
+}
+
+/// What the kernel calls this boot.
+fn boot() -> &'static str {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    BOOT.get_or_init(|| {
+        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let id = id.trim();
+        // Without a name for it, no two commands are of one boot.
+        if id.is_empty() { format!("process {}", std::process::id()) } else { id.to_owned() }
+    })
 }

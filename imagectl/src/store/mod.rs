@@ -5,6 +5,7 @@
 //! layers/<hex of the diff ID>/fs, layer.json   unpacked layers, likewise
 //! bundles/<hash of the path>                   which layers a bundle's rootfs stands on
 //! ingest/<session>/                            what running commands are still making
+//! partial/<hex>                                the first bytes of a blob, for a later pull to go on
 //! index.lock, lock                             held for a change of the index; shared by users of
 //!                                              blobs and layers, exclusive for their removal
 //! ```
@@ -14,8 +15,10 @@ mod bundles;
 mod index;
 mod layers;
 mod lock;
+mod partial;
 mod session;
 mod stack;
+mod usage;
 
 use std::fs;
 use std::io::{self, Write};
@@ -24,15 +27,19 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-pub use blobs::Receiving;
 pub(crate) use blobs::check;
-pub use index::{StoredImage, annotation};
+pub use bundles::{BundleRecord, MARK};
+pub use index::{Collected, Collection, StoredImage, annotation};
 pub use layers::LayerDraft;
 pub use lock::Lock;
+pub use partial::{Partial, Receiving};
 pub use session::Session;
 pub use stack::Stack;
+pub use usage::occupied;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+const DIRECTORIES: [&str; 6] = ["blobs", "blobs/sha256", "layers", "bundles", "ingest", "partial"];
 
 /// A store on disk.
 #[derive(Clone, Debug)]
@@ -68,7 +75,7 @@ impl Store {
         // A bundle's record and an overlay mount name the store's files: the path must hold anywhere.
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
         let store = Self { root };
-        for directory in ["blobs", "blobs/sha256", "layers", "bundles", "ingest"] {
+        for directory in DIRECTORIES {
             make_directory(&store.root.join(directory))?;
         }
         let layout = store.root.join("oci-layout");
@@ -96,17 +103,21 @@ impl Store {
     /// [`Error::Document`] if its directories are not this user's own.
     pub fn existing(root: &Path) -> Result<Self> {
         let store = Self { root: root.to_owned() };
-        store.check_owner()?;
+        own_directory(&store.root)?;
+        // One made by an earlier imagectl may lack some.
+        let there = |name: &&&str| fs::symlink_metadata(store.root.join(name)).is_ok();
+        DIRECTORIES
+            .iter()
+            .filter(there)
+            .try_for_each(|name| own_directory(&store.root.join(name)))?;
         Ok(store)
     }
 
     /// Somebody else's store, or a link in the place of a directory, could have us remove what is not
     /// the store's.
     fn check_owner(&self) -> Result<()> {
-        for directory in ["", "blobs", "blobs/sha256", "layers", "bundles", "ingest"] {
-            own_directory(&self.root.join(directory))?;
-        }
-        Ok(())
+        own_directory(&self.root)?;
+        DIRECTORIES.iter().try_for_each(|name| own_directory(&self.root.join(name)))
     }
 
     /// The store's directory.

@@ -1,5 +1,6 @@
 //! An image's unpacked layers as overlayfs stacks them, and what a plain stack gets wrong.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -23,6 +24,8 @@ struct Layer {
     path: PathBuf,
     tree: OwnedFd,
     record: LayerRecord,
+    /// The record's implied directories, to be asked for one by one.
+    implied: HashSet<Vec<u8>>,
 }
 
 /// What one layer holds at a path.
@@ -61,7 +64,8 @@ impl Store {
             let tree = File::open(&path).map_err(Error::io("open", &path))?.into();
             let record = self.layer_record(diff_id)?;
             let opaque = record.opaque;
-            layers.push(Layer { diff_id: *diff_id, path, tree, record });
+            let implied = record.implied.iter().cloned().collect();
+            layers.push(Layer { diff_id: *diff_id, path, tree, record, implied });
             if opaque {
                 break;
             }
@@ -120,7 +124,7 @@ impl Stack {
             .iter()
             .any(|layer| !matches!(hold(&layer.tree, path), Ok(Held::Nothing)));
         for layer in &self.layers[at..] {
-            let implied = layer.record.implied.iter().any(|implied| implied == path);
+            let implied = layer.implied.contains(path);
             let held = hold(&layer.tree, path).map_err(Error::step("look into a layer"))?;
             match held {
                 Held::Nothing => {}

@@ -39,9 +39,7 @@ fn another_tools_layout_is_read() {
     sandbox.ok(&["unpack", "x", "tree"]);
     assert!(sandbox.path.join("tree/a").exists());
     sandbox.ok(&["bundle", "--copy", "x", "copied"]);
-    let error = sandbox.fails(&["bundle", "x", "mounted"]);
-    assert!(error.contains("is not unpacked"), "{error}");
-    assert!(!sandbox.path.join("mounted").exists());
+    sandbox.script("$imagectl bundle x mounted; cat mounted/rootfs/a; $imagectl unbundle mounted");
 }
 
 #[test]
@@ -87,6 +85,47 @@ fn rm_keeps_the_layers_of_a_bundle() {
     sandbox.pull(&reference);
     sandbox.ok(&["rm", &reference]);
     assert_eq!(names(&sandbox.store().join("layers")), [""; 0]);
+}
+
+#[test]
+fn rm_keeps_the_layers_of_a_bundle_that_was_moved_or_copied() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tars = [Archive::new().file("a", "x").tar(), Archive::new().file("b", "x").tar()];
+    registry.image("x", "t", &tars, json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    sandbox.pull(&reference);
+    sandbox.script(&format!(
+        "$imagectl bundle {reference} b; mkdir elsewhere; mv b elsewhere/c
+         $imagectl rm {reference}; cat elsewhere/c/rootfs/a elsewhere/c/rootfs/b
+         test \"$(ls store/layers | wc -l)\" = 2
+         mkdir copy; cp elsewhere/c/config.json elsewhere/c/imagectl.json copy
+         $imagectl unbundle copy; test \"$(ls store/bundles | wc -l)\" = 2
+         $imagectl unbundle elsewhere/c; test \"$(ls store/bundles | wc -l)\" = 0"
+    ));
+    // One that is removed without unbundle holds nothing for ever.
+    sandbox.pull(&reference);
+    sandbox.script(&format!(
+        "$imagectl bundle {reference} b; umount b/rootfs; rm -r b; $imagectl rm {reference}
+         test \"$(ls store/layers store/bundles | grep -c .)\" = 2"
+    ));
+}
+
+#[test]
+fn names_and_platforms_of_others_do_not_reach_the_terminal() {
+    let sandbox = Sandbox::new();
+    put_image(&sandbox, "evil\u{1b}[2J", &[Archive::new().file("a", "x").tar()], json!({}));
+    let index = sandbox.store().join("index.json");
+    let mut value: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    value["manifests"][0]["platform"] =
+        json!({ "os": "li\u{1b}nux", "architecture": "amd\n64", "variant": "v\u{9b}" });
+    std::fs::write(&index, value.to_string()).unwrap();
+    let table = sandbox.ok(&["list"]);
+    assert_eq!(table.lines().count(), 2, "{table:?}");
+    assert!(!table.contains(|c: char| c.is_control() && c != '\n'), "{table:?}");
+    let error = sandbox.fails(&["unpack", "other", "tree"]);
+    assert!(!error.contains(|c: char| c.is_control()), "{error:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::registry::{Answer, Registry};
 use super::sandbox::Sandbox;
 
 /// A layer that doesn't compress, so that a cut falls into its data.
-fn noise() -> String {
+pub fn noise() -> String {
     let mut state = 1_u32;
     let letter = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

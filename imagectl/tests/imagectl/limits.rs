@@ -1,0 +1,65 @@
+//! Images that are more than they should be, and how to take them all the same.
+
+use imagectl::digest::Digest;
+use serde_json::json;
+
+use super::archive::Archive;
+use super::registry::{CONFIG, MANIFEST, Registry};
+use super::sandbox::{Sandbox, names};
+
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
+#[test]
+fn bombs_are_refused_unless_they_are_wanted() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new().entry(b'0', "zeros", "", &vec![0; 80 << 20]).tar();
+    let layer = registry.blob("x", ZSTD, &zstd::encode_all(&tar[..], 3).unwrap());
+    let config = json!({ "architecture": "amd64", "os": "linux",
+        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&tar).to_string()] } });
+    let config = registry.blob("x", CONFIG, config.to_string().as_bytes());
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+    registry.manifest("x", "t", MANIFEST, &manifest);
+    let reference = format!("{}/x:t", registry.address);
+    let error = sandbox.pull_fails(&reference);
+    for word in ["layer sha256:", "1000 times its size", "--max-ratio"] {
+        assert!(error.contains(word), "{error}");
+    }
+    let pull = ["pull", "-q", "--tls-verify=false", "--max-ratio=100000", &reference];
+    sandbox.ok(&pull);
+    let small = [&pull[..], &["--max-size=50M"]].concat();
+    sandbox.ok(&["rm", &reference]);
+    let error = sandbox.fails(&small);
+    assert!(error.contains("more than 50000000 bytes; --max-size"), "{error}");
+    assert_eq!(names(&sandbox.store().join("layers")), [""; 0]);
+}
+
+#[test]
+fn too_many_entries() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let layer = |letter: &str| {
+        (0..6).fold(Archive::new(), |a, i| a.file(&format!("{letter}{i}"), "")).tar()
+    };
+    registry.image("x", "t", &[layer("a"), layer("b")], json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    let pull = ["pull", "-q", "--tls-verify=false", &reference];
+    let error = sandbox.fails(&[&pull[..], &["--max-entries=11"]].concat());
+    assert!(error.contains("more than 11 entries; --max-entries"), "{error}");
+    sandbox.ok(&[&pull[..], &["--max-entries=12"]].concat());
+    for command in ["unpack", "bundle"] {
+        let directory = format!("{command}-dir");
+        let copy: &[&str] = if command == "bundle" { &["--copy"] } else { &[] };
+        let arguments = [&[command, "--max-entries=11", &reference, &directory], copy].concat();
+        let error = sandbox.fails(&arguments);
+        assert!(error.contains("more than 11 entries"), "{command}: {error}");
+        assert!(!sandbox.path.join(&directory).exists());
+    }
+}
+
+#[test]
+fn sizes_that_are_none() {
+    let sandbox = Sandbox::new();
+    let error = sandbox.fails(&["pull", "--max-size=much", "x"]);
+    assert!(error.contains("--max-size: 'much'"), "{error}");
+}
