@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -63,6 +64,20 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/terminals", terminals).not_on(RUNC_ALONE),
     Case::new("rootless/joined-namespaces", joined).not_on(RUNC_ALONE),
     Case::new("rootless/hooks-and-seccomp", hooks_and_seccomp).not_on(RUNC_ALONE),
+    Case::new("rootless/cve-2019-5736-entrypoint-is-a-binary-of-the-users", own_binary_entrypoint)
+        .not_on(RUNC_ALONE),
+    Case::new("rootless/cve-2019-5736-overwrite-a-binary-of-the-users", own_binary_exec)
+        .not_on(RUNC_ALONE),
+    Case::new("rootless/delegated-cgroup", delegated).needs(&[Need::V2]).not_on(RUNC_ALONE),
+    Case::new("rootless/limits-in-a-delegated-cgroup", delegated_limits)
+        .needs(&[Need::V2Controllers])
+        .not_on(RUNC_ALONE),
+    Case::new("rootless/exec-from-outside-a-delegated-cgroup", delegated_exec)
+        .needs(&[Need::V2])
+        .not_on(RUNC_ALONE),
+    Case::new("rootless/create-from-outside-a-delegated-cgroup", delegated_outside)
+        .needs(&[Need::V2])
+        .not_on(&[(Peer::Runc, "runc says which path may not be written"), CRUN]),
     Case::new("rootless/root-of-a-user-namespace", userns_root).needs(TOOLS).not_on(RUNC_ALONE),
     Case::new("rootless/nested-user-namespace", nested).needs(TOOLS).not_on(RUNC_ALONE),
 ];
@@ -393,7 +408,7 @@ fn limit_without_cgroup(env: &mut Env) -> Outcome {
     env.become_user()?;
     let mut bundle = env.bundle()?;
     bundle.config["linux"]["resources"] = json!({"pids": {"limit": 10}});
-    refused(env, bundle.args(&["/bin/true"]), &["cannot set", "pids"])
+    refused(env, bundle.args(&["/bin/true"]), &["pids"])
 }
 
 fn pause(env: &mut Env) -> Outcome {
@@ -613,5 +628,136 @@ fn nested(env: &mut Env) -> Outcome {
     let report: Value = serde_json::from_str(&user.call(env.command(&all)).ok()?.stdout)?;
     ensure_eq!(report["uid_map"], json!(["0 1000 500"]), "uid_map");
     ensure_eq!(status(&report, "Uid"), "0 0 0 0", "user");
+    Ok(())
+}
+
+fn own_binary_entrypoint(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    super::security::self_exe_entrypoint(env)
+}
+
+fn own_binary_exec(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    super::security::self_exe_exec(env)
+}
+
+/// A v2 cgroup that belongs to the user, as systemd makes them, with one in it to call from.
+struct Delegated {
+    dir: PathBuf,
+}
+
+impl Delegated {
+    fn new(env: &Env) -> Result<Self, Failure> {
+        let dir = Path::new("/sys/fs/cgroup").join(format!("{}-delegated", env.mark));
+        for dir in [&dir, &dir.join("callers")] {
+            fs::create_dir(dir)?;
+            for name in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+                std::os::unix::fs::chown(dir.join(name), Some(UID), Some(UID))?;
+            }
+        }
+        Ok(Self { dir })
+    }
+
+    /// The call, made from inside.
+    fn inside(&self, call: Call) -> Call {
+        let procs = self.dir.join("callers/cgroup.procs");
+        let script = format!("echo $$ > {} && exec \"$@\"", procs.display());
+        call.under(&["sh", "-c", &script, "sh"])
+    }
+
+    /// Where the container's own must be.
+    fn of(&self, id: &str) -> PathBuf {
+        self.dir.join(id)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        // What is left in it is found as a leak, by its name.
+        let _ = fs::remove_dir(self.dir.join("callers"));
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+/// A container in a delegated cgroup.
+fn start_inside(env: &Env, place: &Delegated, bundle: &Bundle) -> Result<String, Failure> {
+    bundle.save()?;
+    let id = env.id("d");
+    env.adopt(&id);
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    place.inside(env.runtime(&["run", "-d", "-b", &dir, &id])).ok()?;
+    Ok(id)
+}
+
+fn cgroup_of(pid: i32) -> Result<String, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("0::"));
+    Ok(format!("/sys/fs/cgroup{}", line.unwrap_or_default()))
+}
+
+fn delegated(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let place = Delegated::new(env)?;
+    let mut bundle = env.bundle()?;
+    let id = start_inside(env, &place, bundle.shell("sleep 100 & sleep 100"))?;
+    let own = place.of(&id);
+    ensure_eq!(cgroup_of(env.pid(&id)?)?, own.to_string_lossy(), "cgroup of init");
+    let pid_file = env.dir.join("pid");
+    let flags = ["exec", "-d", "--pid-file", &pid_file.to_string_lossy(), &id, "sleep", "100"];
+    place.inside(env.runtime(&flags)).ok()?;
+    let pid: i32 = fs::read_to_string(&pid_file)?.parse()?;
+    ensure_eq!(cgroup_of(pid)?, own.to_string_lossy(), "cgroup of the exec'ed process");
+    env.verb("pause", &id).ok()?;
+    ensure_eq!(env.status(&id)?, "paused", "status");
+    env.verb("resume", &id).ok()?;
+    let pids: Vec<i32> =
+        serde_json::from_str(&env.runtime(&["ps", "--format", "json", &id]).ok()?.stdout)?;
+    ensure!(pids.contains(&pid) && pids.len() >= 3, "processes {pids:?}");
+    env.runtime(&["kill", "--all", &id, "KILL"]).ok()?;
+    env.wait_status(&id, "stopped")?;
+    env.verb("delete", &id).ok()?;
+    ensure!(!own.exists(), "{} is left", own.display());
+    Ok(())
+}
+
+fn delegated_limits(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let place = Delegated::new(env)?;
+    let mut bundle = env.bundle()?;
+    bundle.config["linux"]["resources"] =
+        json!({"pids": {"limit": 123}, "memory": {"limit": 100 << 20}});
+    let id = start_inside(env, &place, bundle.args(&["sleep", "100"]))?;
+    for (file, value) in [("pids.max", "123\n"), ("memory.max", "104857600\n")] {
+        ensure_eq!(fs::read_to_string(place.of(&id).join(file))?, value, "{file}");
+    }
+    env.runtime(&["update", "--pids-limit", "50", &id]).ok()?;
+    ensure_eq!(fs::read_to_string(place.of(&id).join("pids.max"))?, "50\n", "pids.max");
+    env.runtime(&["delete", "--force", &id]).ok()?;
+    Ok(())
+}
+
+fn delegated_exec(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let place = Delegated::new(env)?;
+    let id = start_inside(env, &place, env.bundle()?.args(&["sleep", "100"]))?;
+    // From the runner's own cgroup, no process may be moved there.
+    let output = env.exec(&id, &[], &["echo", "ran"]).ok()?;
+    ensure_eq!(output.stdout, "ran\n", "output");
+    env.runtime(&["delete", "--force", &id]).ok()?;
+    Ok(())
+}
+
+fn delegated_outside(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let place = Delegated::new(env)?;
+    let mut bundle = env.bundle()?;
+    let path = place.of("x");
+    bundle.config["linux"]["cgroupsPath"] =
+        json!(path.strip_prefix("/sys/fs/cgroup").map(|path| Path::new("/").join(path))?);
+    let output = env.run(bundle.args(&["/bin/true"]))?.exits(1)?;
+    for word in [&*path.to_string_lossy(), "permission denied"] {
+        ensure!(output.stderr.contains(word), "{word} is missing: {output}");
+    }
+    ensure!(!path.exists(), "{} is left", path.display());
     Ok(())
 }

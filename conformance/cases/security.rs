@@ -65,6 +65,9 @@ fn hash(path: &Path) -> Result<Vec<u8>, Failure> {
 fn copied_runtime(env: &Env) -> Result<std::path::PathBuf, Failure> {
     let copy = env.dir.join(env.shared.runtime.file_name().unwrap_or_default());
     fs::copy(&env.shared.runtime, &copy)?;
+    if env.user.is_some() {
+        crate::user::own_tree(&copy)?;
+    }
     Ok(copy)
 }
 
@@ -73,13 +76,17 @@ fn by_copy(env: &Env, copy: &Path, words: &[&str]) -> crate::call::Call {
     let root = env.root().to_string_lossy().into_owned();
     let program = copy.to_string_lossy().into_owned();
     let call = env.command(&[&[program.as_str(), "--root", &root], words].concat());
+    let call = match &env.user {
+        Some(user) => user.call(call),
+        None => call,
+    };
     match &env.shared.preload {
         Some(library) => call.env("LD_PRELOAD", library),
         None => call,
     }
 }
 
-fn self_exe_entrypoint(env: &mut Env) -> Outcome {
+pub(super) fn self_exe_entrypoint(env: &mut Env) -> Outcome {
     // The command is a link to /proc/self/exe, so the process would be the runtime's own binary,
     // and a second one could open it for writing through the first one's /proc/<pid>/exe.
     let copy = copied_runtime(env)?;
@@ -100,7 +107,7 @@ fn self_exe_entrypoint(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn self_exe_exec(env: &mut Env) -> Outcome {
+pub(super) fn self_exe_exec(env: &mut Env) -> Outcome {
     // The container opens the binary of each exec while that is still the runtime, keeps the
     // descriptor, and writes through it once the runtime has left (probe/overwrite.rs).
     let copy = copied_runtime(env)?;

@@ -131,14 +131,23 @@ impl Container {
             // The child has them from us, up to the point where it is in its cgroup.
             init::scheduling::pin(cpus, "initial").map_err(Error::Exec)?;
         }
-        let cgroup = sub.unwrap_or(&self.state.cgroup).unified_dir()?;
-        let mut args = CloneArgs { flags: 0, cgroup: cgroup.as_ref().map(AsFd::as_fd) };
+        let own = sub.unwrap_or(&self.state.cgroup).unified_dir()?;
+        let mut args = CloneArgs { flags: 0, cgroup: own.as_ref().map(AsFd::as_fd) };
         let waits = self.waits();
         let cloned = match clone3(&args) {
             // The container has made cgroups of its own: the process goes where its init is.
             Err(Errno::EBUSY) if sub.is_none() => {
                 let beside = self.state.cgroup.unified_dir_beside(Pid::from_raw(self.state.pid))?;
                 args.cgroup = beside.as_ref().map(AsFd::as_fd);
+                clone3(&args)
+            }
+            // The container's cgroup was delegated to the caller, but not one above the caller's
+            // too, as a login session's is not: runc's rootless exec goes without as well.
+            Err(Errno::EACCES) if sub.is_none() && cgroup::is_rootless() => {
+                log::warn!(
+                    "the process stays in the caller's cgroup, out of the container's limits"
+                );
+                args.cgroup = None;
                 clone3(&args)
             }
             cloned => cloned,

@@ -68,10 +68,19 @@ fn direct(handover: Handover<'_>, theirs: Channel) -> Result<Process, Error> {
     let plan = handover.plan;
     let args =
         CloneArgs { flags: clone_flags(plan), cgroup: handover.cgroup.as_ref().map(AsFd::as_fd) };
-    match clone3(&args).context(|| "clone3 of the container's init")? {
+    match clone3(&args).map_err(|errno| clone_failed(errno, &handover))? {
         Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
         Cloned::Child => run_init(handover, theirs),
     }
+}
+
+/// EACCES is the cgroup's: the caller may not move a process there from where it is itself.
+fn clone_failed(errno: Errno, handover: &Handover<'_>) -> Error {
+    let into = match handover.state.cgroup.path_of("") {
+        Some(path) if errno == Errno::EACCES => format!(" into cgroup {}", path.display()),
+        _ => String::new(),
+    };
+    Error::system(format!("clone3 of the container's init{into}"), errno)
 }
 
 fn run_init(handover: Handover<'_>, theirs: Channel) -> ! {
@@ -98,7 +107,7 @@ fn through_intermediate(
     let plan = handover.plan;
     let cgroup = handover.cgroup.as_ref().map(AsFd::as_fd);
     let args = CloneArgs { flags: 0, cgroup };
-    match clone3(&args).context(|| "clone3 of the process that joins namespaces")? {
+    match clone3(&args).map_err(|errno| clone_failed(errno, &handover))? {
         Cloned::Child => {
             let failure = match intermediate(plan) {
                 Ok(Cloned::Child) => run_init(handover, theirs),
