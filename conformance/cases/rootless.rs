@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -10,6 +10,7 @@ use crate::bundle::Bundle;
 use crate::call::Call;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::console::{ConsoleSocket, Terminal};
+use crate::delegated::Delegated;
 use crate::env::Env;
 use crate::host::find_command;
 use crate::user::{SUBORDINATE, UID};
@@ -641,44 +642,6 @@ fn own_binary_exec(env: &mut Env) -> Outcome {
     super::security::self_exe_exec(env)
 }
 
-/// A v2 cgroup that belongs to the user, as systemd makes them, with one in it to call from.
-struct Delegated {
-    dir: PathBuf,
-}
-
-impl Delegated {
-    fn new(env: &Env) -> Result<Self, Failure> {
-        let dir = Path::new("/sys/fs/cgroup").join(format!("{}-delegated", env.mark));
-        for dir in [&dir, &dir.join("callers")] {
-            fs::create_dir(dir)?;
-            for name in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-                std::os::unix::fs::chown(dir.join(name), Some(UID), Some(UID))?;
-            }
-        }
-        Ok(Self { dir })
-    }
-
-    /// The call, made from inside.
-    fn inside(&self, call: Call) -> Call {
-        let procs = self.dir.join("callers/cgroup.procs");
-        let script = format!("echo $$ > {} && exec \"$@\"", procs.display());
-        call.under(&["sh", "-c", &script, "sh"])
-    }
-
-    /// Where the container's own must be.
-    fn of(&self, id: &str) -> PathBuf {
-        self.dir.join(id)
-    }
-}
-
-impl Drop for Delegated {
-    fn drop(&mut self) {
-        // What is left in it is found as a leak, by its name.
-        let _ = fs::remove_dir(self.dir.join("callers"));
-        let _ = fs::remove_dir(&self.dir);
-    }
-}
-
 /// A container in a delegated cgroup.
 fn start_inside(env: &Env, place: &Delegated, bundle: &Bundle) -> Result<String, Failure> {
     bundle.save()?;
@@ -697,7 +660,7 @@ fn cgroup_of(pid: i32) -> Result<String, Failure> {
 
 fn delegated(env: &mut Env) -> Outcome {
     env.become_user()?;
-    let place = Delegated::new(env)?;
+    let place = Delegated::new(&env.mark)?;
     let mut bundle = env.bundle()?;
     let id = start_inside(env, &place, bundle.shell("sleep 100 & sleep 100"))?;
     let own = place.of(&id);
@@ -722,7 +685,7 @@ fn delegated(env: &mut Env) -> Outcome {
 
 fn delegated_limits(env: &mut Env) -> Outcome {
     env.become_user()?;
-    let place = Delegated::new(env)?;
+    let place = Delegated::new(&env.mark)?;
     let mut bundle = env.bundle()?;
     bundle.config["linux"]["resources"] =
         json!({"pids": {"limit": 123}, "memory": {"limit": 100 << 20}});
@@ -738,7 +701,7 @@ fn delegated_limits(env: &mut Env) -> Outcome {
 
 fn delegated_exec(env: &mut Env) -> Outcome {
     env.become_user()?;
-    let place = Delegated::new(env)?;
+    let place = Delegated::new(&env.mark)?;
     let id = start_inside(env, &place, env.bundle()?.args(&["sleep", "100"]))?;
     // From the runner's own cgroup, no process may be moved there.
     let output = env.exec(&id, &[], &["echo", "ran"]).ok()?;
@@ -749,7 +712,7 @@ fn delegated_exec(env: &mut Env) -> Outcome {
 
 fn delegated_outside(env: &mut Env) -> Outcome {
     env.become_user()?;
-    let place = Delegated::new(env)?;
+    let place = Delegated::new(&env.mark)?;
     let mut bundle = env.bundle()?;
     let path = place.of("x");
     bundle.config["linux"]["cgroupsPath"] =

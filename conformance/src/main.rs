@@ -8,6 +8,7 @@ mod case;
 #[path = "../cases/mod.rs"]
 mod cases;
 mod console;
+mod delegated;
 mod env;
 mod host;
 mod leaks;
