@@ -25,6 +25,7 @@ mod network;
 mod notify;
 mod pidfd;
 mod process;
+mod readiness;
 mod rootless;
 mod scheduling;
 mod seccomp;
@@ -60,6 +61,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         exec::CASES,
         exec_cgroup::CASES,
         pidfd::CASES,
+        readiness::CASES,
         cgroups_v1::CASES,
         cgroups_v2::CASES,
         systemd::CASES,

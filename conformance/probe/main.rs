@@ -9,10 +9,13 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 mod overwrite;
+mod ready;
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("overwrite") {
-        return overwrite::run();
+    match std::env::args().nth(1).as_deref() {
+        Some("overwrite") => return overwrite::run(),
+        Some("ready") => return ready::run(),
+        _ => {}
     }
     let report = json!({
         "args": std::env::args().collect::<Vec<_>>(),

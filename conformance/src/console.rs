@@ -123,20 +123,7 @@ impl ConsoleSocket {
         crate::ensure!(readable(&self.listener, limit)?, "no connection to the console socket");
         let (stream, _) = self.listener.accept()?;
         crate::ensure!(readable(&stream, limit)?, "no message on the console socket");
-        let mut payload = [0; 8192];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let mut parts = [IoSliceMut::new(&mut payload)];
-        let message = recvmsg(&stream, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-        let fds = ancillary
-            .drain()
-            .filter_map(|part| match part {
-                RecvAncillaryMessage::ScmRights(fds) => Some(fds.collect::<Vec<_>>()),
-                _ => None,
-            })
-            .flatten()
-            .collect();
-        let name = String::from_utf8_lossy(&payload[..message.bytes]).into_owned();
+        let (name, fds) = receive(&stream)?.unwrap_or_default();
         let mut rest = [0; 64];
         let more = if readable(&stream, limit)? {
             File::from(OwnedFd::from(stream)).read(&mut rest)?
@@ -145,4 +132,26 @@ impl ConsoleSocket {
         };
         Ok(ConsoleMessage { name, fds, more })
     }
+}
+
+/// One message: its text and the descriptors with it. None when there is none on a socket that does
+/// not wait.
+pub fn receive(socket: impl AsFd) -> Result<Option<(String, Vec<OwnedFd>)>, Failure> {
+    let mut payload = [0; 8192];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut parts = [IoSliceMut::new(&mut payload)];
+    let message = match recvmsg(socket, &mut parts, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        Err(rustix::io::Errno::AGAIN) => return Ok(None),
+        message => message?,
+    };
+    let fds = ancillary
+        .drain()
+        .filter_map(|part| match part {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds.collect::<Vec<_>>()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    Ok(Some((String::from_utf8_lossy(&payload[..message.bytes]).into_owned(), fds)))
 }

@@ -24,6 +24,7 @@ use crate::idmap::Translator;
 use crate::network;
 use crate::plan::{self, InitPlan, flag};
 use crate::process::{Process, Stat, describe};
+use crate::readiness;
 use crate::spawn::{self, Handover};
 use crate::start;
 use crate::store::{Defaults, Entry, State, Store};
@@ -47,6 +48,8 @@ pub struct CreateOptions<'a> {
     pub console_socket: Option<OwnedFd>,
     /// A connected Unix socket that takes a pidfd of init, in a message that says "standard".
     pub pidfd_socket: Option<OwnedFd>,
+    /// Make the place where the container says that it is ready, see [`crate::readiness`].
+    pub readiness: bool,
     /// Move the root file system instead of pivot_root(2): for hosts that run from an initramfs.
     pub no_pivot: bool,
     /// Keep the caller's session keyring.
@@ -196,6 +199,10 @@ impl<'a> Creation<'a> {
         self.entry.save(&self.state)?;
         if let Some(filter) = seccomp {
             self.entry.save_seccomp(&filter.to_bytes())?;
+        }
+        if options.readiness {
+            let path = self.entry.file(readiness::DIRECTORY);
+            readiness::make_directory(&path).context(|| "make the notify directory")?;
         }
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let born_in = self.make_cgroup(resources)?;

@@ -29,6 +29,7 @@ mod network;
 mod oom_score;
 mod plan;
 mod process;
+pub mod readiness;
 mod report;
 mod respell;
 mod socket;

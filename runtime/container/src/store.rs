@@ -313,7 +313,12 @@ impl Entry {
 
     /// A short path to the socket: that of a Unix socket has room for 107 bytes only.
     pub fn socket(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", self.dir.as_raw_fd()))
+        self.file(SOCKET)
+    }
+
+    /// A short path to something in the directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
     }
 
     pub fn has_socket(&self) -> Result<bool, Error> {

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches};
-use container::{Bundle, CreateOptions};
+use container::{Bundle, CreateOptions, readiness};
 
-use crate::cli::flag;
+use crate::cli::{self, flag};
 use crate::context::{Context, absolute};
 use crate::error::Error;
 
@@ -36,6 +36,8 @@ pub struct Launch {
     pid_file: Option<PathBuf>,
     console_socket: Option<PathBuf>,
     pidfd_socket: Option<OwnedFd>,
+    /// Whom to tell that the container is ready.
+    pub notify: Option<PathBuf>,
     no_pivot: bool,
     no_new_keyring: bool,
     preserve_fds: u32,
@@ -53,11 +55,16 @@ impl Launch {
             env.extend(listen_environment(listen));
             process.set_env(Some(env));
         }
+        let notify = notify_socket();
+        if notify.is_some() {
+            readiness::add_to(&mut bundle.spec, &context.store()?, cli::id(arguments)?)?;
+        }
         Ok(Launch {
             bundle,
             pid_file: path(arguments, "pid-file")?,
             console_socket: path(arguments, "console-socket")?,
             pidfd_socket: connect_pidfd(arguments)?,
+            notify,
             no_pivot: arguments.get_flag("no-pivot"),
             no_new_keyring: arguments.get_flag("no-new-keyring"),
             preserve_fds: preserved(arguments, listen)?,
@@ -87,6 +94,7 @@ impl Launch {
             pid_file: self.pid_file.as_deref(),
             console_socket,
             pidfd_socket: self.pidfd_socket.take(),
+            readiness: self.notify.is_some(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve_fds: self.preserve_fds,
@@ -126,6 +134,11 @@ pub fn connect_pidfd(arguments: &ArgMatches) -> Result<Option<OwnedFd>, Error> {
     let stream = UnixStream::connect(&path)
         .map_err(|source| Error::file("connect to pidfd socket", &path, source))?;
     Ok(Some(stream.into()))
+}
+
+/// Who waits for the container to be ready, by sd_notify(3).
+pub fn notify_socket() -> Option<PathBuf> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// How many descriptors from 3 on the caller passed by systemd's protocol.

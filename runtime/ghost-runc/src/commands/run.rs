@@ -1,8 +1,12 @@
 //! `run`: creates a container, starts it, and unless detached stays with it to its end.
 
+use std::path::Path;
+use std::thread::JoinHandle;
+
 use clap::{Arg, ArgMatches};
 use container::foreground::{self, Foreground};
-use container::guard;
+use container::readiness::Readiness;
+use container::{Prepared, guard};
 
 use super::console;
 use super::launch::{self, Launch};
@@ -41,7 +45,14 @@ fn detached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let mut launch = Launch::load(context, arguments)?;
     let console_socket = launch.connect_console(true)?;
     let id = cli::id(arguments)?;
-    container::prepare(&context.store()?, launch.options(id, console_socket))?.start()?;
+    let notify = launch.notify.clone();
+    let prepared = container::prepare(&context.store()?, launch.options(id, console_socket))?;
+    let (prepared, readiness) = listen(prepared, notify.as_deref())?;
+    let running = prepared.start()?;
+    if let Some(Err(error)) = readiness.map(|readiness| readiness.pass_on()) {
+        running.container.delete(true)?;
+        return Err(error.into());
+    }
     Ok(0)
 }
 
@@ -54,17 +65,45 @@ fn attached(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
         terminal: launch.terminal(),
         subreaper: !arguments.get_flag("no-subreaper"),
     })?;
+    let notify = launch.notify.clone();
     let options = launch.options(id, foreground.take_console_socket());
     let prepared = container::prepare(&context.store()?, options)?;
     if let Err(error) = console::attach(&mut foreground) {
         prepared.container.delete(true)?;
         return Err(error);
     }
+    let (prepared, readiness) = listen(prepared, notify.as_deref())?;
     let running = prepared.start()?;
+    let word = readiness.map(pass_on);
     log::debug!("{id} runs as process {}", running.process.pid);
     let status = foreground.wait(&running.process);
+    if let Some(word) = word {
+        // It ends with the container, and a panic of its own is not ours.
+        drop(word.join());
+    }
     if !arguments.get_flag("keep") {
         running.container.delete(true)?;
     }
     Ok(status?)
+}
+
+/// Listens for the word of a container that `host` waits for.
+fn listen(prepared: Prepared, host: Option<&Path>) -> Result<(Prepared, Option<Readiness>), Error> {
+    let Some(host) = host else { return Ok((prepared, None)) };
+    match prepared.container.readiness(host) {
+        Ok(readiness) => Ok((prepared, readiness)),
+        Err(error) => {
+            prepared.container.delete(true)?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Passes the word on while this process waits for the container's end.
+fn pass_on(readiness: Readiness) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        if let Err(error) = readiness.pass_on() {
+            log::warn!("{}", crate::chain::text(&error));
+        }
+    })
 }

@@ -2,6 +2,7 @@
 
 use clap::ArgMatches;
 
+use super::launch;
 use crate::cli::{self, Entry};
 use crate::context::Context;
 use crate::error::Error;
@@ -18,6 +19,14 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    context.store()?.load(cli::id(arguments)?)?.start()?;
+    let mut container = context.store()?.load(cli::id(arguments)?)?;
+    let readiness = match launch::notify_socket() {
+        Some(host) => container.readiness(&host)?,
+        None => None,
+    };
+    container.start()?;
+    if let Some(readiness) = readiness {
+        readiness.pass_on()?;
+    }
     Ok(0)
 }
