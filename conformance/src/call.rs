@@ -238,6 +238,11 @@ impl Running {
         read(&self.out)
     }
 
+    /// The end of what it wrote to stderr so far.
+    pub fn stderr_tail(&self) -> Result<String, Failure> {
+        Ok(tail(&read(&self.err)?))
+    }
+
     /// Wait until stdout contains `text`.
     pub fn wait_for_stdout(&self, text: &str) -> Result<(), Failure> {
         wait_until(self.limit, &format!("`{}` to print {text:?}", self.words), || {

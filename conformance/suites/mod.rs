@@ -1,5 +1,8 @@
 //! Real engines that drive the runtime.
 
+mod containerd;
+mod engine;
+mod image;
 mod podman;
 mod podman_rootless;
 
@@ -7,5 +10,6 @@ use crate::case::Case;
 
 /// Every suite's cases.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    podman::CASES.iter().chain(podman_rootless::CASES)
+    let suites = [containerd::CASES, podman::CASES, podman_rootless::CASES];
+    suites.into_iter().flatten()
 }
