@@ -11,15 +11,19 @@ mod exec;
 mod exec_cgroup;
 mod formats;
 mod hardening;
+mod hook_rules;
 mod hooks;
 mod idmapped_mounts;
 mod intel_rdt;
 mod kernel_mounts;
+mod labels;
 mod lifecycle;
+mod limits;
 mod memory_policy;
 mod mount_options;
 mod mount_targets;
 mod mounts;
+mod namespace_mixes;
 mod namespaces;
 mod network;
 mod notify;
@@ -30,6 +34,7 @@ mod rootless;
 mod scheduling;
 mod seccomp;
 mod security;
+mod sysctl;
 mod systemd;
 mod systemd_limits;
 mod terminal;
@@ -52,7 +57,11 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         devices::CASES,
         namespaces::CASES,
         network::CASES,
+        namespace_mixes::CASES,
         process::CASES,
+        limits::CASES,
+        sysctl::CASES,
+        labels::CASES,
         scheduling::CASES,
         memory_policy::CASES,
         intel_rdt::CASES,
@@ -67,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         systemd::CASES,
         systemd_limits::CASES,
         hooks::CASES,
+        hook_rules::CASES,
         seccomp::CASES,
         notify::CASES,
         security::CASES,

@@ -87,6 +87,10 @@ pub enum Need {
     Cpus(u32),
     /// A kernel with memory policies.
     Numa,
+    /// SELinux with a loaded policy.
+    Selinux,
+    /// None.
+    NoSelinux,
     /// A mounted resctrl file system.
     Resctrl,
     /// None.

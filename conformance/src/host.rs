@@ -72,6 +72,8 @@ impl Host {
                 Path::new("/proc/self/numa_maps").exists(),
                 "no memory policies in this kernel".to_owned(),
             ),
+            Need::Selinux => (selinux(), "no SELinux".to_owned()),
+            Need::NoSelinux => (!selinux(), "SELinux is there".to_owned()),
             Need::Resctrl => (resctrl(), "no resctrl file system is mounted".to_owned()),
             Need::NoResctrl => (!resctrl(), "a resctrl file system is mounted".to_owned()),
             Need::Command(name) => (find_command(name).is_some(), format!("no {name} command")),
@@ -106,6 +108,11 @@ fn realtime() -> bool {
 fn resctrl() -> bool {
     let table = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     table.lines().any(|row| row.split(' ').nth(2) == Some("resctrl"))
+}
+
+/// Whether a policy of SELinux is loaded.
+fn selinux() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// The CPUs that the runner may run on.

@@ -44,15 +44,18 @@ pub(crate) fn run(
     state: &[u8],
     cwd: Option<&Path>,
 ) -> Result<(), Error> {
-    for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, state, cwd).map_err(|reason| Error::Hook {
-            kind,
-            index,
-            path: hook.path().clone(),
-            reason,
-        })?;
-    }
-    Ok(())
+    hooks.iter().enumerate().try_for_each(|(index, hook)| run_at(kind, index, hook, state, cwd))
+}
+
+fn run_at(
+    kind: &'static str,
+    index: usize,
+    hook: &Hook,
+    state: &[u8],
+    cwd: Option<&Path>,
+) -> Result<(), Error> {
+    let path = hook.path().clone();
+    run_one(hook, state, cwd).map_err(|reason| Error::Hook { kind, index, path, reason })
 }
 
 /// The hooks that run once the container is gone. runtime-spec: a failure is a warning, and the others
@@ -60,8 +63,8 @@ pub(crate) fn run(
 pub(crate) fn run_poststop(state: &State) {
     let json = state_json(state, "stopped", 0);
     let cwd = Some(state.bundle.as_path()).filter(|bundle| bundle.is_dir());
-    for hook in &state.poststop {
-        if let Err(error) = run("poststop", std::slice::from_ref(hook), &json, cwd) {
+    for (index, hook) in state.poststop.iter().enumerate() {
+        if let Err(error) = run_at("poststop", index, hook, &json, cwd) {
             log::warn!("{error}");
         }
     }

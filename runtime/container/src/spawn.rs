@@ -145,7 +145,7 @@ fn intermediate(plan: &InitPlan) -> Result<Cloned, InitFailure> {
     if let Some(offsets) = &plan.namespaces.time_offsets {
         unshare(CLONE_NEWTIME).step(|| "make a time namespace")?;
         fs::write("/proc/self/timens_offsets", offsets)
-            .step(|| format!("write timens_offsets {:?}", offsets.trim_end()))?;
+            .step(|| format!("linux.timeOffsets: write {:?}", offsets.trim_end()))?;
     }
     join(&plan.namespaces)?;
     // Born in the same cgroup as this process.

@@ -1,6 +1,7 @@
 //! SELinux labels: whether this host has a use for one.
 
-use nix::sys::statfs::statfs;
+use nix::errno::Errno;
+use nix::sys::statfs::{SELINUX_MAGIC, statfs};
 
 use crate::error::Error;
 
@@ -13,12 +14,12 @@ pub(crate) fn check(field: &str, label: &Option<String>) -> Result<(), Error> {
         None | Some("") => Ok(()),
         Some(_) if is_enabled() => Ok(()),
         Some(label) => {
-            let reason = format!("{label:?} given, but selinux is disabled or not supported");
-            Err(Error::invalid(field, reason))
+            let step = format!("{label:?} given, but selinux is disabled or not supported");
+            Err(Error::host(field, step, Errno::ENOTSUP))
         }
     }
 }
 
 fn is_enabled() -> bool {
-    statfs(SELINUXFS).is_ok_and(|fs| fs.filesystem_type() == nix::sys::statfs::SELINUX_MAGIC)
+    statfs(SELINUXFS).is_ok_and(|fs| fs.filesystem_type() == SELINUX_MAGIC)
 }

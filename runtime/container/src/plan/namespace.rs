@@ -137,6 +137,11 @@ pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
         }
         match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             None => namespaces.new |= flag,
+            Some(path) if !path.is_absolute() => {
+                let reason = format!("{path:?} is not an absolute path");
+                report.add(format!("linux.namespaces[{index}].path"), reason);
+                namespaces.new |= flag;
+            }
             Some(path) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
                 let name = path.display().to_string();

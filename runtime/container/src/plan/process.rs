@@ -104,10 +104,10 @@ pub(crate) fn plan(
     if has_console && !terminal {
         report.add(field("terminal"), "a console socket is given but no terminal is wanted");
     }
-    let size = process.console_size().map(|size| sys::tty::Size {
-        rows: size.height().try_into().unwrap_or(u16::MAX),
-        columns: size.width().try_into().unwrap_or(u16::MAX),
-    });
+    let size = report.take(console_size(&field("consoleSize"), process));
+    if let Some(score) = process.oom_score_adj().filter(|score| !(-1000..=1000).contains(score)) {
+        report.add(field("oomScoreAdj"), format!("{score} is not within -1000 and 1000"));
+    }
     let user = process.user();
     // To setresuid(2) and its kin, this number says "leave it as it is", which is root.
     let groups = user.additional_gids().iter().flatten().copied();
@@ -149,6 +149,20 @@ pub(crate) fn plan(
         preserve_fds,
     };
     report.finish(Some(plan))
+}
+
+/// In rows and columns, of which a terminal takes 16 bits.
+fn console_size(field: &str, process: &Process) -> Result<Option<sys::tty::Size>, Error> {
+    let Some(size) = process.console_size() else { return Ok(None) };
+    let mut report = Report::default();
+    let mut side = |name: &str, length: u64| {
+        u16::try_from(length).unwrap_or_else(|_| {
+            report.add(format!("{field}.{name}"), format!("{length} is more than {}", u16::MAX));
+            u16::MAX
+        })
+    };
+    let (rows, columns) = (side("height", size.height()), side("width", size.width()));
+    report.finish(Some(Some(sys::tty::Size { rows, columns })))
 }
 
 /// The part that `process` has of it; the rest is the container's.

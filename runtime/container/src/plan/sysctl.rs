@@ -30,6 +30,9 @@ fn plan_one(key: &str, value: &str, namespaces: &Namespaces) -> Result<Sysctl, E
     if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
         return Err(Error::invalid(field(), "not the name of a sysctl"));
     }
+    if path == "kernel/hostname" {
+        return Err(Error::invalid(field(), "is what the field hostname is for"));
+    }
     let (needed, name) = namespace::of_sysctl(&path)
         .ok_or_else(|| Error::invalid(field(), "is not in a separate kernel namespace"))?;
     if !namespaces.has(needed) {
