@@ -15,6 +15,7 @@ mod hook_rules;
 mod hooks;
 mod idmapped_mounts;
 mod intel_rdt;
+mod kernel;
 mod kernel_mounts;
 mod labels;
 mod lifecycle;
@@ -46,6 +47,7 @@ use crate::case::Case;
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
+        kernel::CASES,
         lifecycle::CASES,
         formats::CASES,
         errors::CASES,

@@ -14,6 +14,7 @@ mod host;
 mod leaks;
 mod options;
 mod runner;
+mod shim;
 #[path = "../suites/mod.rs"]
 mod suites;
 mod user;

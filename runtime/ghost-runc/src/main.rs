@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod context;
 mod error;
+mod kernel;
 mod logger;
 mod output;
 
@@ -18,7 +19,7 @@ use logger::Logger;
 fn main() -> ExitCode {
     let mut logger = Logger::default();
     let status = run(&mut logger).unwrap_or_else(|error| {
-        logger.error(&chain::text(&error));
+        logger.error(&kernel::explained(chain::text(&error)));
         error.exit_code()
     });
     ExitCode::from(status)

@@ -6,6 +6,7 @@
 pub mod bpf;
 pub mod file;
 pub mod identity;
+pub mod kernel;
 pub mod mount;
 pub mod process;
 pub mod scheduling;

@@ -25,6 +25,9 @@ pub(crate) fn plan(
     if notify && !nix::unistd::geteuid().is_root() {
         report.take(refuse_prctl(profile));
     }
+    if notify {
+        report.take(check_flags(profile));
+    }
     // Without the action, nobody is to be told (runtime-spec).
     let agent = agent.filter(|_| notify);
     report.finish(filter.map(|filter| (Some(filter), agent)))
@@ -39,6 +42,18 @@ fn refuse_prctl(profile: &LinuxSeccomp) -> Result<(), Error> {
             let field = format!("linux.seccomp.syscalls[{index}].names[{place}]");
             let reason = "only root can use SCMP_ACT_NOTIFY for the prctl syscall";
             return Err(Error::invalid(field, reason));
+        }
+    }
+    Ok(())
+}
+
+/// WAIT_KILLABLE_RECV, which goes with an agent alone, is younger than our oldest kernel.
+fn check_flags(profile: &LinuxSeccomp) -> Result<(), Error> {
+    for (index, flag) in profile.flags().iter().flatten().enumerate() {
+        let name = flag.to_string();
+        if ::seccomp::flag_bits(&name).is_some_and(|bits| !sys::seccomp::knows_flag(bits)) {
+            let field = format!("linux.seccomp.flags[{index}]");
+            return Err(Error::invalid(field, format!("this kernel does not know {name}")));
         }
     }
     Ok(())
