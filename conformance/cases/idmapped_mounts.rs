@@ -187,11 +187,11 @@ fn unable(env: &mut Env) -> Outcome {
     for base in [None, Some(100_000)] {
         let mut bundle = base.map_or_else(|| env.bundle(), |base| mapped(env, base))?;
         let maps = (mapping(0, 1000, 10), mapping(0, 2000, 10));
-        add(&mut bundle, "/sys/kernel".as_ref(), "/m", &["bind", "idmap"], Some(maps))?;
+        add(&mut bundle, "/sys/class".as_ref(), "/m", &["bind", "idmap"], Some(maps))?;
         refuses(
             env,
             &bundle,
-            &["mounts[7].uidMappings", "/m", "/sys/kernel", "sysfs", "invalid argument"],
+            &["mounts[7].uidMappings", "/m", "/sys/class", "sysfs", "invalid argument"],
         )?;
     }
     Ok(())

@@ -22,6 +22,11 @@ pub const CASES: &[Case] = &[
     Case::new("kernel-mounts/cgroup-v2-without-a-namespace", v2_shared)
         .needs(&[Need::V2])
         .not_on(&[CRUN]),
+    Case::new("kernel-mounts/cgroup-v2-of-a-namespace-that-is-not-ours", v2_joined)
+        .needs(&[Need::V2])
+        .not_on(&[CRUN]),
+    Case::new("kernel-mounts/cgroup-options-that-can-not-be", cgroup_refused)
+        .not_on(&[(Peer::Runc, "runc leaves them out"), CRUN]),
     Case::new("kernel-mounts/cgroup-v1-with-a-namespace", v1_private).needs(&[Need::V1]),
     Case::new("kernel-mounts/cgroup-v1-without-a-namespace", v1_shared).needs(&[Need::V1]),
     Case::new("kernel-mounts/cgroup-remounted", cgroup_remounted)
@@ -82,6 +87,35 @@ fn v2_shared(env: &mut Env) -> Outcome {
         "cat /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/cgroup.procs | grep -c .",
     )?;
     ensure!(text.trim().parse::<u32>()? >= 1, "processes of the own group: {text}");
+    Ok(())
+}
+
+fn v2_joined(env: &mut Env) -> Outcome {
+    // The namespace belongs to the host's user namespace: the kernel lets nobody else mount it.
+    let mut first = env.bundle_with(&["sleep", "1000"])?;
+    first.namespace("cgroup", None)?;
+    let id = env.detach(&first, "first", &[])?;
+    let path = format!("/proc/{}/ns/cgroup", env.pid(&id)?);
+    let mut bundle = mapped(env, 100_000)?;
+    bundle.namespace("cgroup", Some(&path))?;
+    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", "noatime", "ro"]))?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys/fs/cgroup", "cgroup2", &["ro", "nosuid", "nodev"], &[])?;
+    let text = script(env, &mut bundle, "grep -c . /sys/fs/cgroup/cgroup.procs")?;
+    ensure!(text.trim().parse::<u32>()? >= 1, "processes of the own group: {text}");
+    Ok(())
+}
+
+fn cgroup_refused(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    cgroup_options(&mut bundle, json!(["ro", "nonsense=1"]))?;
+    refuses(env, &bundle, &["mounts[6].options", "nonsense=1"])?;
+    bundle.drop_namespace("cgroup")?;
+    refuses(env, &bundle, &["mounts[6].options", "nonsense=1"])?;
+    if env.shared.host.v2 {
+        bundle.namespace("cgroup", None)?;
+        refuses(env, &bundle, &["mounts[6].options", "nonsense=1"])?;
+    }
     Ok(())
 }
 

@@ -25,6 +25,8 @@ pub const CASES: &[Case] = &[
     Case::new("mount-targets/below-another-mount", below),
     Case::new("mount-targets/inside-a-read-only-root", readonly_root),
     Case::new("mount-targets/that-can-not-be", refused).not_on(&[OLD, CRUN]),
+    Case::new("mount-targets/masked-and-read-only-paths-that-can-not-be", refused_paths)
+        .not_on(&[(Peer::Runc, "runc 1.1.5 takes relative ones"), CRUN]),
     Case::new("mount-targets/of-another-kind", other_kind).not_on(&[OLD, CRUN]),
 ];
 
@@ -175,6 +177,20 @@ fn refused(env: &mut Env) -> Outcome {
         bundle.mount(mount.clone())?;
         refuses(env, &bundle, &[&format!("mounts[7].{field}")])
             .map_err(|failure| Failure(format!("{mount}: {failure}")))?;
+    }
+    Ok(())
+}
+
+fn refused_paths(env: &mut Env) -> Outcome {
+    for field in ["maskedPaths", "readonlyPaths"] {
+        for (path, word) in
+            [("relative", "\\\"relative\\\""), ("", "\\\"\\\""), ("/a\0b", "NUL byte")]
+        {
+            let mut bundle = env.bundle()?;
+            bundle.set(&format!("/linux/{field}"), json!(["/fine", path]))?;
+            refuses(env, &bundle, &[&format!("linux.{field}[1]"), word])
+                .map_err(|failure| Failure(format!("{field} {path:?}: {failure}")))?;
+        }
     }
     Ok(())
 }

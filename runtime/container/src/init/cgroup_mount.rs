@@ -3,11 +3,14 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use sys::mount::{SetAttr, attr, mount_setattr, move_mount};
+use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
+use sys::mount::{SetAttr, attr, clone_tree, mount_setattr, move_mount};
 
 use super::filesystem::{self, Parameter};
 use super::root::Root;
 use super::{Result, Step};
+use crate::error::InitFailure;
 use crate::host_tree::HostTree;
 use crate::plan::{CgroupMount, Name, V1Mount};
 
@@ -22,11 +25,22 @@ pub(super) fn attach(
     attributes: u64,
 ) -> Result<OwnedFd> {
     match cgroups {
-        CgroupMount::V2 { host } => {
-            let mount = match host {
-                Some(tree) => own(name, tree, attributes)?,
-                None => filesystem::plain(name, c"cgroup2", [], None, attributes)?,
+        CgroupMount::V2 { filesystem, own } => {
+            let mount = match filesystem::make(name, filesystem, None, attributes) {
+                // A cgroup namespace of another user namespace than ours.
+                Err(InitFailure { errno: Some(Errno::EPERM | Errno::EBUSY), .. }) => {
+                    let step = || format!("{name}: bind {}", own.to_string_lossy());
+                    let tree = clone_tree(AT_FDCWD, own, false).step(step)?;
+                    limit(name, tree.as_fd(), attributes)?;
+                    tree
+                }
+                mount => mount?,
             };
+            move_mount(mount.as_fd(), target, c"").step(|| format!("{name}: attach"))?;
+            Ok(mount)
+        }
+        CgroupMount::V2Host(tree) => {
+            let mount = own(name, tree, attributes)?;
             move_mount(mount.as_fd(), target, c"").step(|| format!("{name}: attach"))?;
             Ok(mount)
         }
@@ -77,8 +91,15 @@ fn parameters(word: &CString) -> Vec<Parameter> {
 }
 
 fn own(name: &Name, tree: &HostTree, attributes: u64) -> Result<OwnedFd> {
-    let step = || format!("{name}: set the options of the cgroup");
+    let step = || format!("{name}: use a copy of the host's");
     let copy = tree.copy().step(step)?;
-    mount_setattr(copy, SetAttr { set: attributes | CGROUP, ..SetAttr::default() }).step(step)?;
+    limit(name, copy, attributes)?;
     copy.try_clone_to_owned().step(step)
+}
+
+/// What is the host's gets these options, and those that keep it safe.
+fn limit(name: &Name, mount: BorrowedFd<'_>, attributes: u64) -> Result<()> {
+    // Control groups keep no access times, and the kernel may have locked how the host has them.
+    let change = SetAttr { set: attributes & !attr::ATIME | CGROUP, ..SetAttr::default() };
+    mount_setattr(mount, change).step(|| format!("{name}: set the options of the cgroup"))
 }

@@ -1,21 +1,24 @@
 //! A mount of type `cgroup`: the control groups as the container sees them.
 
 use std::ffi::CString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use cgroup::Hierarchy;
-
-use super::mount::{Surroundings, cut_off};
-use super::{flag, mount_options};
+use super::flag;
+use super::mount::{Filesystem, One, Surroundings, cut_off, filesystem};
+use super::mount_options::{self, Options};
 use crate::error::Error;
 use crate::host_tree::HostTree;
 
 /// What a `cgroup` mount shows.
 #[derive(Debug)]
 pub(crate) enum CgroupMount {
-    /// The one hierarchy; the host's mount of it, for a container without a cgroup namespace: a
-    /// mount of its own would reset the options of the host's.
-    V2 { host: Option<HostTree> },
+    /// The one hierarchy, for a container with a cgroup namespace: a mount of its own, or where the
+    /// kernel refuses that its group's directory.
+    V2 { filesystem: Filesystem, own: CString },
+    /// The host's mount of it, for a container without: a mount of its own would reset the options
+    /// of the host's.
+    V2Host(HostTree),
     /// A directory each, on a tmpfs with this label.
     V1 { hierarchies: Vec<V1Mount>, links: Vec<(String, String)>, label: Option<CString> },
 }
@@ -31,17 +34,35 @@ pub(crate) struct V1Mount {
     pub own: Option<HostTree>,
 }
 
-pub(super) fn plan(all: &Surroundings<'_>) -> Result<CgroupMount, Error> {
+pub(super) fn plan(
+    one: &One<'_>,
+    options: &Options,
+    all: &Surroundings<'_>,
+) -> Result<CgroupMount, Error> {
     let private = all.namespaces.has(flag::CGROUP);
     let tree = |path: PathBuf| {
         HostTree::new(&path, false, [cut_off(mount_options::propagation::PRIVATE, false).into()])
     };
     let cgroup = all.input.cgroup;
     let mut hierarchies = cgroup.hierarchies().iter().chain(cgroup.inherited());
-    if all.input.cgroup.mode() == cgroup::Mode::V2 {
-        let host = hierarchies.next().filter(|_| !private).map(Hierarchy::mount_point);
-        return Ok(CgroupMount::V2 { host: host.map(tree).transpose()? });
+    let unified = hierarchies.next().filter(|_| cgroup.mode() == cgroup::Mode::V2);
+    if let Some(hierarchy) = unified.filter(|_| private) {
+        let own = CString::new(hierarchy.dir().into_os_string().into_vec())
+            .map_err(|_| Error::invalid("linux.cgroupsPath", "has a NUL byte"))?;
+        let mut filesystem = filesystem(one, "cgroup2", options, all)?;
+        // The groups have labels of their own.
+        filesystem.label = None;
+        return Ok(CgroupMount::V2 { filesystem, own });
     }
+    if !options.data.is_empty() {
+        let words = options.data.join(",");
+        let reason = format!("{words:?} would change the control groups of the whole machine");
+        return Err(one.invalid("options", reason));
+    }
+    if let Some(hierarchy) = unified {
+        return Ok(CgroupMount::V2Host(tree(hierarchy.mount_point())?));
+    }
+    let hierarchies = cgroup.hierarchies().iter().chain(cgroup.inherited());
     let mut list = Vec::new();
     let mut links = Vec::new();
     for hierarchy in hierarchies.filter(|hierarchy| !hierarchy.is_unified()) {

@@ -146,7 +146,7 @@ fn plan_one(index: usize, mount: &Mount, all: &Surroundings<'_>) -> Result<Mount
     } else if bind {
         bound(&one, &options, idmap, all).map(Source::Tree)
     } else if fstype == "cgroup" {
-        cgroup_mount::plan(all).map(Source::Cgroup)
+        cgroup_mount::plan(&one, &options, all).map(Source::Cgroup)
     } else {
         filesystem(&one, fstype, &options, all).map(Source::New)
     };
@@ -274,7 +274,8 @@ pub(crate) fn cut_off(propagation: u64, recursive: bool) -> SetAttr {
     }
 }
 
-fn filesystem(
+/// One of the type `fstype`, as the entry has its options.
+pub(super) fn filesystem(
     one: &One<'_>,
     fstype: &str,
     options: &Options,

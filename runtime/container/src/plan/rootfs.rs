@@ -48,7 +48,8 @@ impl RootfsPlan {
             match &mount.source {
                 Source::New { .. } | Source::Remount { .. } => {}
                 Source::Tree(tree) => trees.push(tree),
-                Source::Cgroup(CgroupMount::V2 { host }) => trees.extend(host),
+                Source::Cgroup(CgroupMount::V2 { .. }) => {}
+                Source::Cgroup(CgroupMount::V2Host(host)) => trees.push(host),
                 Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
                     trees.extend(hierarchies.iter().filter_map(|one| one.own.as_ref()));
                 }
@@ -81,9 +82,8 @@ impl RootfsPlan {
                         translate(index, copy?)?;
                     }
                 }
-                Source::Cgroup(CgroupMount::V2 { host }) => {
-                    host.iter().try_for_each(HostTree::open).map_err(named)?;
-                }
+                Source::Cgroup(CgroupMount::V2 { .. }) => {}
+                Source::Cgroup(CgroupMount::V2Host(host)) => host.open().map_err(named)?,
                 Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
                     let mut own = hierarchies.iter().filter_map(|hierarchy| hierarchy.own.as_ref());
                     own.try_for_each(HostTree::open).map_err(named)?;
@@ -174,11 +174,13 @@ fn mount_label(linux: &Linux) -> Result<Option<CString>, Error> {
 
 /// Paths in the container, made relative to its root.
 fn absolute(field: &str, paths: Option<&[String]>) -> Result<Vec<String>, Error> {
-    let one = |(index, path): (usize, &String)| match path.starts_with('/') {
-        true => Ok(relative(path)),
-        false => {
-            let reason = format!("{path:?} is not an absolute path");
-            Err(Error::invalid(format!("{field}[{index}]"), reason))
+    let one = |(index, path): (usize, &String)| {
+        let refuse =
+            |why| Err(Error::invalid(format!("{field}[{index}]"), format!("{path:?} {why}")));
+        match path.starts_with('/') {
+            true if path.contains('\0') => refuse("has a NUL byte"),
+            true => Ok(relative(path)),
+            false => refuse("is not an absolute path"),
         }
     };
     each(paths.unwrap_or_default().iter().enumerate().map(one))
