@@ -38,6 +38,7 @@ mod security;
 mod sysctl;
 mod systemd;
 mod systemd_limits;
+mod systemd_user;
 mod terminal;
 mod update;
 mod violations;
@@ -77,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         cgroups_v2::CASES,
         systemd::CASES,
         systemd_limits::CASES,
+        systemd_user::CASES,
         hooks::CASES,
         hook_rules::CASES,
         seccomp::CASES,

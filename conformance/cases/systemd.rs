@@ -70,7 +70,7 @@ pub fn start(env: &Env, bundle: &Bundle, name: &str) -> Result<String, Failure> 
 }
 
 /// A call that has to fail, with one line, and leave nothing.
-fn fails(env: &Env, call: Call, words: &[&str]) -> Result<Output, Failure> {
+pub fn fails(env: &Env, call: Call, words: &[&str]) -> Result<Output, Failure> {
     let output = call.exits(1)?;
     for word in words {
         ensure!(output.stderr.contains(word), "no {word:?} in {output}");

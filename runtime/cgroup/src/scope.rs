@@ -105,6 +105,8 @@ impl Cgroup {
     ///
     /// [`Error::Unit`].
     pub fn attach(&self, pid: Pid) -> Result<()> {
-        self.scope.as_ref().map_or(Ok(()), |scope| scope.attach(pid))
+        let Some(scope) = &self.scope else { return Ok(()) };
+        let path = self.hierarchies.first().map(Hierarchy::path);
+        path.map_or(Ok(()), |path| scope.attach(path, pid))
     }
 }

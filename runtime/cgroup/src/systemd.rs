@@ -179,12 +179,16 @@ impl Scope {
         Ok(())
     }
 
-    /// Has systemd move a process into the scope: for a user who may not do it.
-    pub fn attach(&self, pid: Pid) -> Result<()> {
+    /// Has systemd move a process into the scope, or into a cgroup below its own that `path` leads to:
+    /// for a user who may not do it.
+    pub fn attach(&self, path: &Path, pid: Pid) -> Result<()> {
+        let mut below = path.components();
+        below.find(|part| part.as_os_str() == self.unit.as_str());
+        let below = Value::Text(Path::new("/").join(below.as_path()).display().to_string());
         let mut bus = self.connect("add a process to")?;
         let pid = Value::Uint32(pid.as_raw().cast_unsigned());
         let pids = Value::Array("u".into(), vec![pid]);
-        bus.call("AttachProcessesToUnit", &[Value::Text(self.unit.clone()), "".into(), pids])
+        bus.call("AttachProcessesToUnit", &[Value::Text(self.unit.clone()), below, pids])
             .map_err(|source| self.failed("add a process to", source))?;
         Ok(())
     }

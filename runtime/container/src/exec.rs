@@ -65,9 +65,15 @@ impl Container {
         };
         let init = self.init()?.ok_or(Error::ExecStopped)?;
         let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
-        let process = self.join(&init, &plan, sub.as_ref(), options.console_socket, theirs)?;
+        let (process, born) =
+            self.join(&init, &plan, sub.as_ref(), options.console_socket, theirs)?;
         let place = sub.as_ref().unwrap_or(&self.state.cgroup);
-        let started = self.serve(&plan, place, &process, &ours).and_then(|()| {
+        let attached = match born {
+            Born::Inside => Ok(()),
+            Born::Outside => place.attach(Pid::from_raw(process.pid)).map_err(Error::from),
+        };
+        let served = attached.and_then(|()| self.serve(&plan, place, &process, &ours));
+        let started = served.and_then(|()| {
             let socket = options.pidfd_socket.as_ref();
             socket.map_or(Ok(()), |socket| process.send_pidfd(socket, "setns"))
         });
@@ -119,7 +125,7 @@ impl Container {
         sub: Option<&Cgroup>,
         console: Option<OwnedFd>,
         theirs: Channel,
-    ) -> Result<Process, Error> {
+    ) -> Result<(Process, Born), Error> {
         let _score = LentScore::take(plan.oom_score_adj)?;
         // The child is seen in the container from its first moment.
         sys::process::set_dumpable(false).context(|| "prctl PR_SET_DUMPABLE")?;
@@ -134,11 +140,18 @@ impl Container {
         let own = sub.unwrap_or(&self.state.cgroup).unified_dir()?;
         let mut args = CloneArgs { flags: 0, cgroup: own.as_ref().map(AsFd::as_fd) };
         let waits = self.waits();
+        let mut born = Born::Inside;
         let cloned = match clone3(&args) {
             // The container has made cgroups of its own: the process goes where its init is.
             Err(Errno::EBUSY) if sub.is_none() => {
                 let beside = self.state.cgroup.unified_dir_beside(Pid::from_raw(self.state.pid))?;
                 args.cgroup = beside.as_ref().map(AsFd::as_fd);
+                clone3(&args)
+            }
+            // A user may not move processes from a session into what the user's manager has.
+            Err(Errno::EACCES) if self.state.cgroup.is_scope() && waits => {
+                args.cgroup = None;
+                born = Born::Outside;
                 clone3(&args)
             }
             // The container's cgroup was delegated to the caller, but not one above the caller's
@@ -153,7 +166,7 @@ impl Container {
             cloned => cloned,
         };
         match cloned.context(|| "clone3 of the process")? {
-            Cloned::Parent { pid, pidfd } => Ok(Process { pid, pidfd }),
+            Cloned::Parent { pid, pidfd } => Ok((Process { pid, pidfd }, born)),
             Cloned::Child => {
                 let request = Request { init, plan, console, channel: &theirs, joined, waits };
                 let failure = match self.enter(request) {
@@ -227,6 +240,15 @@ impl Container {
             }
         }
     }
+}
+
+/// In which v2 cgroup the process began.
+#[derive(Clone, Copy)]
+enum Born {
+    /// The container's.
+    Inside,
+    /// The runtime's: systemd is to move it.
+    Outside,
 }
 
 /// What the child of exec has from its parent.
