@@ -13,7 +13,7 @@ use crate::console::{ConsoleSocket, Terminal};
 use crate::delegated::Delegated;
 use crate::env::Env;
 use crate::host::find_command;
-use crate::user::{SUBORDINATE, UID};
+use crate::user::{SUBORDINATE, SUBORDINATES, UID, map_subordinates};
 use crate::{ensure, ensure_eq};
 
 const TOOLS: &[Need] = &[Need::Command("newuidmap"), Need::Command("newgidmap")];
@@ -51,6 +51,8 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/a-network-of-its-own", own_network).not_on(RUNC_ALONE),
     Case::new("rootless/sysfs-of-the-hosts-network", host_sysfs)
         .not_on(&[(Peer::Runc, "runc 1.1 has no fall-back"), CRUN]),
+    Case::new("rootless/proc-of-the-hosts-pid-namespace", host_proc)
+        .not_on(&[(Peer::Runc, "runc 1.1 has no fall-back"), CRUN]),
     Case::new("rootless/masked-and-read-only-paths", masks).not_on(RUNC_ALONE),
     Case::new("rootless/stays-in-the-callers-cgroup", own_cgroup).not_on(RUNC_ALONE),
     Case::new("rootless/cgroups-path-without-permission", cgroups_path).not_on(RUNC_ALONE),
@@ -82,15 +84,6 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/root-of-a-user-namespace", userns_root).needs(TOOLS).not_on(RUNC_ALONE),
     Case::new("rootless/nested-user-namespace", nested).needs(TOOLS).not_on(RUNC_ALONE),
 ];
-
-/// The additional line that maps container ids from 1 up to subordinate ones.
-fn map_many(bundle: &mut Bundle) -> Outcome {
-    for map in ["uidMappings", "gidMappings"] {
-        let line = json!({"containerID": 1, "hostID": SUBORDINATE, "size": 2000});
-        bundle.set(&format!("/linux/{map}/-"), line)?;
-    }
-    Ok(())
-}
 
 /// `run` of the bundle fails with all of these words, and leaves nothing.
 fn refused(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
@@ -192,12 +185,12 @@ fn one_id(env: &mut Env) -> Outcome {
 fn many_ids(env: &mut Env) -> Outcome {
     env.become_user()?;
     let mut bundle = env.bundle()?;
-    map_many(&mut bundle)?;
+    map_subordinates(&mut bundle.config);
     bundle.config["process"]["user"] = json!({"uid": 1000, "gid": 100});
     bundle.args(&["/bin/probe"]);
     let report = env.probe(&mut bundle)?;
     for map in ["uid_map", "gid_map"] {
-        let lines = [format!("0 {UID} 1"), format!("1 {SUBORDINATE} 2000")];
+        let lines = [format!("0 {UID} 1"), format!("1 {SUBORDINATE} {SUBORDINATES}")];
         ensure_eq!(report[map], json!(lines), "{map}");
     }
     ensure_eq!(report["setgroups"], "allow", "setgroups");
@@ -217,11 +210,11 @@ fn many_ids(env: &mut Env) -> Outcome {
 fn many_groups(env: &mut Env) -> Outcome {
     env.become_user()?;
     let mut bundle = env.bundle()?;
-    map_many(&mut bundle)?;
+    map_subordinates(&mut bundle.config);
     bundle.config["process"]["user"] = json!({"uid": 0, "gid": 0, "additionalGids": [3, 20]});
     ensure_eq!(status(&env.probe(&mut bundle)?, "Groups"), "3 20", "groups");
-    bundle.config["process"]["user"]["additionalGids"] = json!([3, 60000]);
-    refused(env, &bundle, &["process.user.additionalgids", "60000"])
+    bundle.config["process"]["user"]["additionalGids"] = json!([3, 65_537]);
+    refused(env, &bundle, &["process.user.additionalgids", "65537"])
 }
 
 /// A call of `run` by the user, with this environment and no other.
@@ -241,7 +234,7 @@ fn run_with_env(env: &Env, bundle: &Bundle, variables: &[(&str, &str)]) -> Resul
 fn tools_without_path(env: &mut Env) -> Outcome {
     env.become_user()?;
     let mut bundle = env.bundle()?;
-    map_many(&mut bundle)?;
+    map_subordinates(&mut bundle.config);
     bundle.args(&["/bin/true"]).save()?;
     // As podman calls it.
     run_with_env(env, &bundle, &[])?.ok()?;
@@ -253,10 +246,10 @@ fn not_granted(env: &mut Env) -> Outcome {
     for (map, word) in [("uidMappings", "linux.uidmappings"), ("gidMappings", "linux.gidmappings")]
     {
         let mut bundle = env.bundle()?;
-        map_many(&mut bundle)?;
+        map_subordinates(&mut bundle.config);
         bundle.config["linux"][map][1]["hostID"] = json!(300_000);
         let tool = if map == "uidMappings" { "newuidmap" } else { "newgidmap" };
-        refused(env, bundle.args(&["/bin/true"]), &[word, tool, "1 300000 2000", "not allowed"])?;
+        refused(env, bundle.args(&["/bin/true"]), &[word, tool, "1 300000 65536", "not allowed"])?;
     }
     Ok(())
 }
@@ -264,10 +257,10 @@ fn not_granted(env: &mut Env) -> Outcome {
 fn no_tools(env: &mut Env) -> Outcome {
     env.become_user()?;
     let mut bundle = env.bundle()?;
-    map_many(&mut bundle)?;
+    map_subordinates(&mut bundle.config);
     bundle.args(&["/bin/true"]).save()?;
     let output = run_with_env(env, &bundle, &[("PATH", "/nowhere:relative")])?.exits(1)?;
-    for word in ["linux.gidMappings", "newgidmap is not found", "1 100000 2000"] {
+    for word in ["linux.gidMappings", "newgidmap is not found", "1 100000 65536"] {
         ensure!(output.stderr.contains(word), "{word} is missing: {output}");
     }
     env.nothing_left()
@@ -368,6 +361,23 @@ fn host_sysfs(env: &mut Env) -> Outcome {
     bundle.shell("test -d /sys/kernel && ! touch /sys/kernel/x 2>/dev/null && echo there");
     ensure_eq!(env.run(&bundle)?.ok()?.stdout, "there\n", "/sys");
     Ok(())
+}
+
+fn host_proc(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = env.bundle()?;
+    bundle.drop_namespace("pid")?;
+    bundle
+        .shell("readlink /proc/self; echo $$; wc -c < /proc/keys; echo x > /proc/sys/kernel/panic");
+    let output = env.run(&bundle)?.exits(1)?;
+    let words: Vec<&str> = output.stdout.split_whitespace().collect();
+    ensure!(words.len() == 3 && words[0] != "1" && words[2] == "0", "{output}");
+    // A process that the container leaves is not found without a cgroup: runc's neither.
+    let id = env.detach(bundle.args(&["sleep", "100"]), "a", &[])?;
+    let output = env.verb("ps", &id).exits(1)?;
+    ensure!(output.stderr.contains("neither a cgroup nor a pid namespace"), "{output}");
+    env.runtime(&["kill", &id, "KILL"]).ok()?;
+    env.wait_status(&id, "stopped")
 }
 
 fn masks(env: &mut Env) -> Outcome {
@@ -473,7 +483,7 @@ fn rlimit(env: &mut Env) -> Outcome {
 fn exec(env: &mut Env) -> Outcome {
     env.become_user()?;
     let mut bundle = env.bundle()?;
-    map_many(&mut bundle)?;
+    map_subordinates(&mut bundle.config);
     let id = env.detach(bundle.args(&["sleep", "100"]), "a", &[])?;
     let init = env.exec(&id, &[], &["cat", "/proc/1/comm"]).ok()?;
     ensure_eq!(init.stdout, "sleep\n", "the first process it sees");
@@ -482,7 +492,7 @@ fn exec(env: &mut Env) -> Outcome {
     ensure_eq!(ids, ("1000 1000 1000 1000", "100 100 100 100"), "user");
     ensure_eq!(report["uid_map"][0], format!("0 {UID} 1"), "uid_map");
     env.exec(&id, &[], &["sh", "-c", "exit 7"]).exits(7)?;
-    let output = env.exec(&id, &["--user", "5000"], &["/bin/true"]).exits(255)?;
+    let output = env.exec(&id, &["--user", "65537"], &["/bin/true"]).exits(255)?;
     ensure!(output.stderr.contains("mapped"), "{output}");
     let pid_file = env.dir.join("pid");
     env.exec(&id, &["-d", "--pid-file", &pid_file.to_string_lossy()], &["sleep", "100"]).ok()?;

@@ -31,6 +31,8 @@ pub struct Shared {
     pub limit: Duration,
     /// The machine is an emulated one.
     pub slow: bool,
+    /// A user without privileges calls the runtime.
+    pub rootless: bool,
     /// A library to preload into the runtime, for crun.
     pub preload: Option<PathBuf>,
 }
@@ -62,7 +64,10 @@ impl<'a> Env<'a> {
 
     /// From now on, bundles are for a user without privileges, who calls the runtime.
     pub fn become_user(&mut self) -> Result<&User, Failure> {
-        let user = User::new(&self.dir, &self.shared.runtime)?;
+        let user = match self.user.take() {
+            Some(user) => user,
+            None => User::new(&self.dir, &self.shared.runtime)?,
+        };
         Ok(self.user.insert(user))
     }
 
@@ -89,6 +94,9 @@ impl<'a> Env<'a> {
         let mut config = self.shared.default_config.clone();
         if self.user.is_some() {
             user::without_privileges(&mut config)?;
+            if self.shared.rootless {
+                user::map_subordinates(&mut config);
+            }
         }
         Ok(Bundle { dir, config, is_users: self.user.is_some() })
     }

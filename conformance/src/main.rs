@@ -13,6 +13,7 @@ mod env;
 mod host;
 mod leaks;
 mod options;
+mod rootless_view;
 mod runner;
 mod shim;
 #[path = "../suites/mod.rs"]
@@ -72,6 +73,10 @@ fn try_main() -> Result<ExitCode, Failure> {
     let parent = std::env::temp_dir().join(format!("cf{}", leaks::nonce()));
     std::fs::create_dir_all(&parent)?;
     user::register(&parent)?;
+    if options.view == View::Rootless {
+        // What the cases make for the runtime is then the user's to use as well.
+        rustix::process::umask(rustix::fs::Mode::empty());
+    }
     let shared = share(&options, &parent)?;
     let tally = runner::run(&shared, &chosen, &parent, &mut out)?;
     user::forget(&parent)?;
@@ -132,6 +137,7 @@ fn share(options: &Options, parent: &Path) -> Result<Shared, Failure> {
         default_config: default_config(parent)?,
         limit: LIMIT * options.slow,
         slow: options.slow > 1,
+        rootless: options.view == View::Rootless,
         preload: (options.peer == Peer::Crun).then(|| build_preload(parent)).transpose()?,
     })
 }

@@ -9,7 +9,9 @@ pub const USAGE: &str = "Usage: conformance [OPTION…]
 
   --runtime PATH  the runtime under test (default: target/dist/ghost-runc)
   --as-runc       take it for runc whatever its name is
-  --view VIEW     host (the cgroup mounts as they are, the default) or v2 (a fresh cgroup2 mount)
+  --view VIEW     host (the cgroup mounts as they are, the default), v2 (a fresh cgroup2 mount), or
+                  rootless (as host, but a user without privileges calls the runtime; only the cases
+                  that say what holds for such a user too)
   --probe PATH    the static probe (default: target/dist/probe; the other small programs are beside it)
   --filter STR    only cases whose name contains STR; may be repeated
   --slow N        multiply every time limit by N
@@ -23,6 +25,8 @@ pub enum View {
     Host,
     /// A fresh cgroup2 mount at /sys/fs/cgroup.
     V2,
+    /// As they are mounted, seen by a user without privileges.
+    Rootless,
 }
 
 /// The parsed command line.
@@ -74,6 +78,7 @@ impl Options {
                     options.view = match value()?.as_str() {
                         "host" => View::Host,
                         "v2" => View::V2,
+                        "rootless" => View::Rootless,
                         other => return Err(Failure(format!("unknown view {other}"))),
                     }
                 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::case::{Case, Failure, Outcome, Peer};
 use crate::env::{Env, Shared};
 use crate::leaks;
+use crate::rootless_view;
 
 /// The counts of one run.
 #[derive(Debug, Default)]
@@ -31,7 +32,11 @@ pub fn run(
     let mut failures = Vec::new();
     for (number, case) in cases.iter().enumerate() {
         let view = case.needs.iter().filter(|need| need.is_view());
-        let other_view = || view.clone().find_map(|need| shared.host.lacks(*need));
+        let other_view = || {
+            let rootless = shared.rootless.then(|| rootless_view::left_out(case.name)).flatten();
+            let host = || view.clone().find_map(|need| shared.host.lacks(*need));
+            rootless.map(str::to_owned).or_else(host)
+        };
         if let Some(reason) = case.left_out(shared.peer).map(str::to_owned).or_else(other_view) {
             writeln!(out, "left out {}: {reason}", case.name)?;
             continue;
@@ -70,6 +75,9 @@ pub fn run(
 
 fn run_one(shared: &Shared, case: &Case, parent: &Path, number: usize) -> Outcome {
     let mut env = Env::new(shared, parent, number)?;
+    if shared.rootless {
+        env.become_user()?;
+    }
     let before = leaks::mounts();
     let outcome = (case.run)(&mut env);
     leaks::reap();

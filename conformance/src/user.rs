@@ -109,6 +109,16 @@ fn own(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Adds the subordinate ids to the mappings, as container ids from 1 up.
+pub fn map_subordinates(config: &mut Value) {
+    for map in ["uidMappings", "gidMappings"] {
+        if let Some(lines) = config["linux"][map].as_array_mut() {
+            let (first, count) = (SUBORDINATE, SUBORDINATES);
+            lines.push(json!({"containerID": 1, "hostID": first, "size": count}));
+        }
+    }
+}
+
 /// Turns the default configuration into what `spec --rootless` makes of it.
 pub fn without_privileges(config: &mut Value) -> Result<(), Failure> {
     let no = |what: &str| Failure(format!("the default configuration has no {what}"));

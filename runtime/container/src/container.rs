@@ -144,7 +144,7 @@ impl Container {
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
         let init = self.init()?;
         // Without a pid namespace of its own, the processes do not end with init.
-        if all || signal == SIGKILL && !self.state.owns_pids {
+        if all || signal == SIGKILL && !self.state.owns_pids && self.has_cgroup() {
             if init.is_none() && !all && self.pids()?.is_empty() {
                 return Err(Error::NotRunning);
             }

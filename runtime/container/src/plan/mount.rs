@@ -10,7 +10,7 @@ use sys::mount::{SetAttr, attr};
 
 use super::cgroup_mount::{self, CgroupMount};
 use super::mount_options::{self, Options};
-use super::{Input, Namespaces, id_mapped, relative};
+use super::{Input, Namespaces, flag, id_mapped, relative};
 use crate::attributes::Change;
 use crate::error::Error;
 use crate::host_tree::HostTree;
@@ -147,6 +147,9 @@ fn plan_one(index: usize, mount: &Mount, all: &Surroundings<'_>) -> Result<Mount
         bound(&one, &options, idmap, all).map(Source::Tree)
     } else if fstype == "cgroup" {
         cgroup_mount::plan(&one, &options, all).map(Source::Cgroup)
+    } else if fstype == "proc" && all.namespaces.has(flag::USER) && !all.namespaces.has(flag::PID) {
+        // Of a pid namespace that the user namespace does not own, the kernel makes no new procfs.
+        bound_procfs(&options, all).map(Source::Tree)
     } else {
         filesystem(&one, fstype, &options, all).map(Source::New)
     };
@@ -264,6 +267,11 @@ fn bound(
         .map_err(|_| one.invalid("source", format!("{source:?} has a NUL byte")))?;
     tree.idmap = idmap;
     Ok(tree)
+}
+
+fn bound_procfs(options: &Options, all: &Surroundings<'_>) -> Result<HostTree, Error> {
+    let asked = Change { asked: options.top, implied: 0 };
+    HostTree::new(Path::new("/proc"), true, [cut_off(all.propagation, true).into(), asked])
 }
 
 /// What separates a copied tree from the host's propagation, as the container's mount namespace is.
