@@ -23,9 +23,13 @@ pub const CASES: &[Case] = &[
     Case::new("scheduling/policies", policies).not_on(OLD),
     Case::new("scheduling/realtime-policies", realtime).needs(&[Need::Realtime]).not_on(OLD),
     Case::new("scheduling/deadline", deadline).needs(&[Need::Realtime]).not_on(OLD),
+    Case::new("scheduling/deadline-on-some-cpus", deadline_cpus)
+        .needs(&[Need::Realtime, Need::Cpus(2), Need::Cpuset])
+        .not_on(OLD),
     Case::new("scheduling/flags", flags).not_on(OLD),
     Case::new("scheduling/of-a-user", of_a_user).not_on(OLD),
     Case::new("scheduling/in-a-user-namespace", user_namespace).not_on(OLD),
+    Case::new("scheduling/without-privileges", unprivileged).not_on(OLD),
     Case::new("scheduling/exec-takes-over-the-containers", exec_default).not_on(OLD),
     Case::new("scheduling/exec-has-its-own", exec_own).not_on(OLD),
     Case::new("scheduling/hooks-do-not-have-it", hooks).not_on(OLD),
@@ -35,6 +39,9 @@ pub const CASES: &[Case] = &[
     Case::new("scheduling/io-priority-bad-values", bad_io_priority).not_on(OLD),
     Case::new("scheduling/exec-cpu-affinity", affinity)
         .needs(&[Need::Cpus(2)])
+        .not_on(OLD_AFFINITY),
+    Case::new("scheduling/exec-cpu-affinity-before-the-cgroup", initial_affinity)
+        .needs(&[Need::Cpus(2), Need::Command("strace")])
         .not_on(OLD_AFFINITY),
     Case::new("scheduling/exec-cpu-affinity-of-the-container", affinity_default)
         .needs(&[Need::Cpus(2)])
@@ -117,6 +124,21 @@ fn deadline(env: &mut Env) -> Outcome {
     Ok(())
 }
 
+fn deadline_cpus(env: &mut Env) -> Outcome {
+    // The kernel admits a deadline for all CPUs or none.
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set("/linux/resources/cpu", json!({"cpus": "0"}))?;
+    bundle.set(
+        "/process/scheduler",
+        json!({"policy": "SCHED_DEADLINE", "runtime": 5_000_000, "deadline": 50_000_000}),
+    )?;
+    let output = env.run(&bundle)?.exits(1)?;
+    for word in ["process.scheduler", "SCHED_DEADLINE", "linux.resources.cpu.cpus"] {
+        ensure!(output.stderr.contains(word), "no {word:?} in {output}");
+    }
+    env.nothing_left()
+}
+
 fn flags(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.set(
@@ -162,6 +184,23 @@ fn user_namespace(env: &mut Env) -> Outcome {
     ensure_eq!(seen(&report), (3, false, -10, 0), "scheduler of exec");
     ensure_eq!(report["io"], json!([1, 1]), "I/O priority of exec");
     Ok(())
+}
+
+fn unprivileged(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/scheduler", json!({"policy": "SCHED_BATCH", "nice": 6}))?;
+    bundle.set("/process/ioPriority", json!({"class": "IOPRIO_CLASS_BE", "priority": 7}))?;
+    let report = of(env, &mut bundle)?;
+    ensure_eq!(seen(&report), (3, false, 6, 0), "scheduler");
+    ensure_eq!(report["io"], json!([2, 7]), "I/O priority");
+    // Up is not for everybody.
+    bundle.set("/process/scheduler", json!({"policy": "SCHED_FIFO", "priority": 5}))?;
+    let output = env.run(&bundle)?.exits(1)?;
+    for word in ["process.scheduler", "SCHED_FIFO", "not permitted"] {
+        ensure!(output.stderr.contains(word), "no {word:?} in {output}");
+    }
+    env.nothing_left()
 }
 
 /// A process file for `exec` with this in it.
@@ -329,6 +368,22 @@ fn affinity(env: &mut Env) -> Outcome {
         let report = exec_file(env, &id, &json!({"execCPUAffinity": given}), PROBE)?;
         ensure_eq!(cpus(&report), wanted, "{given}");
     }
+    Ok(())
+}
+
+fn initial_affinity(env: &mut Env) -> Outcome {
+    let id = env.detach(&env.bundle_with(&["sleep", "1000"])?, "d", &[])?;
+    let given = json!({"execCPUAffinity": {"initial": "1", "final": "0"}});
+    let file = process_file(env, &given, PROBE)?;
+    let trace = env.dir.join("trace");
+    let name = trace.to_string_lossy().into_owned();
+    let calls = "trace=sched_setaffinity,clone3";
+    let call = env.runtime(&["exec", "--process", &file, &id]);
+    call.under(&["strace", "-f", "-o", &name, "-e", calls]).limit(env.shared.limit).ok()?;
+    let text = fs::read_to_string(trace)?;
+    let at = |word: &str| text.find(word).ok_or_else(|| Failure(format!("no {word} in {text}")));
+    let (initial, born, last) = (at(", [1])")?, at("clone3(")?, at(", [0])")?);
+    ensure!(initial < born && born < last, "not in this order: {text}");
     Ok(())
 }
 

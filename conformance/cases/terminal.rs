@@ -17,6 +17,8 @@ pub const CASES: &[Case] = &[
     Case::new("terminal/dev-console", dev_console),
     Case::new("terminal/owned-by-the-user", owner),
     Case::new("terminal/exec-console-socket", exec_socket),
+    Case::new("terminal/console-size-of-exec", exec_size)
+        .not_on(&[(Peer::Crun, "crun leaves it to the caller")]),
     Case::new("terminal/foreground-run", foreground)
         .not_on(&[(Peer::Crun, "crun 1.8.1 does not set the size here")]),
     Case::new("terminal/foreground-resize", resize)
@@ -114,6 +116,23 @@ fn exec_socket(env: &mut Env) -> Outcome {
     terminal.write("typed\n")?;
     let shown = terminal.expect("got typed", env.shared.limit)?;
     ensure!(shown.contains("/dev/pts/"), "tty prints {shown:?}");
+    Ok(())
+}
+
+fn exec_size(env: &mut Env) -> Outcome {
+    let id = env.detach(&env.bundle_with(&["sleep", "1000"])?, "d", &[])?;
+    let (socket, path) = socket(env, "console.sock")?;
+    let process = json!({
+        "terminal": true, "consoleSize": {"height": 44, "width": 66},
+        "args": ["sh", "-c", "stty size; sleep 1000"],
+        "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+    });
+    let file = env.dir.join("process.json");
+    std::fs::write(&file, process.to_string())?;
+    let file = file.to_string_lossy().into_owned();
+    let words = ["exec", "--detach", "--process", &file, "--console-socket", &path, &id];
+    env.runtime(&words).ok()?;
+    master(env, &socket)?.expect("44 66", env.shared.limit)?;
     Ok(())
 }
 

@@ -83,6 +83,8 @@ pub enum Need {
     TimeNamespace,
     /// Real-time scheduling: CAP_SYS_NICE, and cgroups that have real-time bandwidth.
     Realtime,
+    /// A cpuset controller.
+    Cpuset,
     /// So many CPUs, numbered from 0.
     Cpus(u32),
     /// A kernel with memory policies.
@@ -110,6 +112,7 @@ impl Need {
                 | Self::V2
                 | Self::V2Controllers
                 | Self::Controllers
+                | Self::Cpuset
                 | Self::AppArmor
                 | Self::Systemd
         )

@@ -67,6 +67,11 @@ impl Host {
                 (Path::new("/proc/self/ns/time").exists(), "no time namespaces".to_owned())
             }
             Need::Realtime => (realtime(), "no real-time scheduling".to_owned()),
+            Need::Cpuset => (
+                !self.v2 && Path::new("/sys/fs/cgroup/cpuset").is_dir()
+                    || self.controllers.iter().any(|name| name == "cpuset"),
+                "no cpuset controller".to_owned(),
+            ),
             Need::Cpus(count) => (cpus() >= count, format!("less than {count} CPUs")),
             Need::Numa => (
                 Path::new("/proc/self/numa_maps").exists(),

@@ -212,12 +212,13 @@ impl Container {
         if self.state.namespaces & flag::USER != 0 {
             spawn::limit(process.pid, plan)?;
         }
-        if self.prioritises() {
-            spawn::prioritise(process.pid, plan)?;
-        }
         cgroup.join(Pid::from_raw(process.pid))?;
         if let Some(groups) = &self.state.intel_rdt {
             groups.join(process.pid)?;
+        }
+        if self.prioritises() {
+            // In its cgroup, which may be the one that has real-time bandwidth.
+            spawn::prioritise(process.pid, plan)?;
         }
         if self.waits() {
             // EPIPE: its last words, or its end, tell more.
