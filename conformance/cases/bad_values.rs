@@ -154,5 +154,21 @@ fn refused(env: &Env, bundle: &Bundle, row: &Bad) -> Outcome {
         let quoted = word.replace('\\', "\\\\").replace('"', "\\\"");
         ensure!(output.stderr.contains(&quoted), "stderr lacks {word:?}: {}", output.stderr);
     }
+    env.nothing_left()?;
+    agrees(env, bundle, &path)
+}
+
+/// `check` fails as well, for the same field, and makes nothing.
+fn agrees(env: &Env, bundle: &Bundle, path: &str) -> Outcome {
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let output = env.runtime(&["check", "--format", "json", "--bundle", &dir]).exits(1)?;
+    let findings: Value = serde_json::from_str(&output.stdout)?;
+    // init names programs and working directories in runc's words.
+    let path = if path == "exec:" { "process.args" } else { path };
+    let found = findings.as_array().into_iter().flatten().any(|finding| {
+        let place = finding["path"].as_str().unwrap_or_default();
+        finding["kind"] != "warning" && (place.starts_with(path) || path.starts_with(place))
+    });
+    ensure!(found, "check does not tell {path}: {}", output.stdout);
     env.nothing_left()
 }

@@ -4,6 +4,7 @@ mod bad_values;
 mod budget;
 mod cgroups_v1;
 mod cgroups_v2;
+mod check;
 mod devices;
 mod errors;
 mod events;
@@ -89,6 +90,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         violations::CASES,
         events::CASES,
         bad_values::CASES,
+        check::CASES,
         budget::CASES,
     ]
     .into_iter()

@@ -9,6 +9,16 @@ pub const ROWS: &[Bad] = &[
     bad("/mounts/0", r#"{"destination": ["/x"]}"#, &["sequence"]).field("mounts[0].destination"),
     bad("/mounts/0/destination", "\"/proc/self\"", &["/proc/self"]),
     bad("/mounts/0/destination", "\"/a\\u0000b\"", &["NUL"]),
+    bad(
+        "/mounts/8",
+        r#"{"destination": "/mnt/made", "type": "tmpfs", "source": "tmpfs"}"#,
+        &["/mnt/made", "read-only file system"],
+    )
+    .with(&[(
+        "/mounts/7",
+        r#"{"destination": "/mnt", "source": "/etc", "options": ["rbind", "ro"]}"#,
+    )])
+    .field("mounts[8].destination"),
     bad("/mounts/0/type", "\"dreamfs\"", &["dreamfs"]).field("mounts[0]"),
     bad("/mounts/0/type", "null", &["missing"]),
     bad("/mounts/0/type", "7", &["7"]),

@@ -237,7 +237,7 @@ fn number(dir: &Dir, file: &str) -> Result<u64> {
     dir.read(file)?.trim().parse().map_err(|_| failed(Errno::EINVAL))
 }
 
-fn no_controller(write: &Write) -> Error {
+pub(crate) fn no_controller(write: &Write) -> Error {
     Error::NoController {
         controller: write.controller.clone().into_owned(),
         file: write.file.clone().into_owned(),

@@ -10,7 +10,7 @@ use oci_spec::runtime::LinuxResources;
 
 use crate::dir::{Dir, read_path};
 use crate::hierarchy::Hierarchy;
-use crate::plan::{Write, v1, v2};
+use crate::plan::{Write, bounds, v1, v2};
 use crate::{Cgroup, Error, Mode, Result, devices};
 
 impl Cgroup {
@@ -24,7 +24,9 @@ impl Cgroup {
             Mode::V2 => v2::plan(resources),
             Mode::V1 | Mode::Hybrid => v1::plan(resources, None),
         };
-        Error::all(planned.err().into_iter().chain(devices::rules(Some(resources)).err()).collect())
+        let rules = devices::rules(Some(resources));
+        let errors = [bounds::check(resources).err(), planned.err(), rules.err()];
+        Error::all(errors.into_iter().flatten().collect())
     }
 
     /// Makes the directories, enables the v2 controllers on the way to them, writes the limits and

@@ -305,6 +305,12 @@ impl Error {
         }
     }
 
+    /// Whether the value is wrong on every host.
+    #[must_use]
+    pub fn is_violation(&self) -> bool {
+        matches!(self, Error::Invalid { .. } | Error::UnifiedOnV1 | Error::NotOwn { .. })
+    }
+
     /// The field of config.json that it is about, below `linux`.
     #[must_use]
     pub fn field(&self) -> Option<String> {

@@ -16,6 +16,7 @@ mod freeze;
 mod hierarchy;
 mod join;
 mod kill;
+mod lacks;
 mod locate;
 mod membership;
 mod mode;

@@ -1,5 +1,6 @@
 //! Turns `linux.resources` into writes. Pure: no kernel is asked.
 
+pub(crate) mod bounds;
 mod field;
 pub(crate) mod v1;
 pub(crate) mod v2;

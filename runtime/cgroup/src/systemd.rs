@@ -134,6 +134,11 @@ impl Scope {
         Ok(Start { properties, idle: limits.idle })
     }
 
+    /// Whether the manager answers.
+    pub fn reach(&self) -> Result<()> {
+        self.connect("reach").map(drop)
+    }
+
     /// Starts the scope with a process in it, and waits until it is there. On an error it is not.
     pub fn start(&self, start: &Start, pid: Pid) -> Result<()> {
         let mut bus = self.connect("start")?;

@@ -39,11 +39,13 @@ impl Bundle {
     /// Adds to several errors the lines of config.json that they are about.
     pub(crate) fn locate(&self, error: Error) -> Error {
         let Error::Many(mut found) = error else { return error };
-        let Some(tree) = Node::read(&self.text) else { return Error::Many(found) };
-        for violation in found.iter_mut().filter(|violation| violation.line.is_none()) {
-            violation.line = violation.error.field().map(|field| tree.line(&self.text, &field));
-        }
+        found.iter_mut().for_each(|violation| violation.locate(self));
         Error::Many(found)
+    }
+
+    /// The line of config.json, counted from 1, that a place is on.
+    pub(crate) fn line(&self, path: &str) -> Option<usize> {
+        Some(Node::read(&self.text)?.line(&self.text, path)).filter(|_| !path.is_empty())
     }
 
     /// Whether config.json has `true` at this path, be it a field that oci-spec knows or not.

@@ -115,7 +115,7 @@ fn remove_after_failure(container: Container) {
 }
 
 /// The container's place among the cgroups.
-fn locate(options: &CreateOptions<'_>) -> Result<Cgroup, Error> {
+pub(crate) fn locate(options: &CreateOptions<'_>) -> Result<Cgroup, Error> {
     let linux = options.bundle.spec.linux().as_ref();
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let mode = cgroup::Mode::detect()?;
@@ -133,18 +133,9 @@ fn launch(
 ) -> Result<(Container, Process, Channel), Error> {
     check_preserved(options.preserve_fds)?;
     let cgroup = locate(&options)?;
-    let planned = plan::build(&plan::Input {
-        bundle: options.bundle,
-        id: options.id,
-        cgroup: &cgroup,
-        no_pivot: options.no_pivot,
-        no_new_keyring: options.no_new_keyring,
-        preserve_fds: options.preserve_fds,
-        has_console: options.console_socket.is_some(),
-    });
+    let planned = plan::build(&plan::Input::new(&options, &cgroup));
     let (mut plan, seccomp) = planned.map_err(|error| options.bundle.locate(error))?;
-    let resources = options.bundle.spec.linux().as_ref().and_then(|l| l.resources().as_ref());
-    let scope = cgroup.plan_scope(resources, options.bundle.spec.annotations().iter().flatten())?;
+    let scope = plan_scope(options.bundle, &cgroup)?;
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
     let lock = entry.lock();
@@ -171,6 +162,12 @@ fn launch(
             Err(made.err().unwrap_or(Error::NotRunning))
         }
     }
+}
+
+/// How systemd is to make the cgroup, where it does.
+pub(crate) fn plan_scope(bundle: &Bundle, cgroup: &Cgroup) -> Result<Option<ScopePlan>, Error> {
+    let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    Ok(cgroup.plan_scope(resources, bundle.spec.annotations().iter().flatten())?)
 }
 
 /// What exists of a container so far, and has to go when its creation fails.
@@ -382,7 +379,7 @@ fn has_memory_limit(bundle: &Bundle) -> bool {
     resources.and_then(|r| r.memory().as_ref()).is_some_and(|memory| memory.limit().is_some())
 }
 
-fn proceed(channel: &Channel) -> Result<(), Error> {
+pub(crate) fn proceed(channel: &Channel) -> Result<(), Error> {
     match channel.send(&Message::Proceed) {
         // Its last words, or its end, tell more than the broken pipe.
         Ok(()) | Err(Errno::EPIPE) => Ok(()),
@@ -390,7 +387,11 @@ fn proceed(channel: &Channel) -> Result<(), Error> {
     }
 }
 
-fn new_state(options: &CreateOptions<'_>, cgroup: Cgroup, plan: &InitPlan) -> Result<State, Error> {
+pub(crate) fn new_state(
+    options: &CreateOptions<'_>,
+    cgroup: Cgroup,
+    plan: &InitPlan,
+) -> Result<State, Error> {
     let spec = &options.bundle.spec;
     let hooks = spec.hooks().as_ref();
     let linux = spec.linux().as_ref();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
+use crate::bundle::Bundle;
+
 /// An error number in Go's words ("no such file or directory"), which engines search messages for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Os(pub Errno);
@@ -209,6 +211,15 @@ pub struct Violation {
     pub error: Error,
 }
 
+impl Violation {
+    /// Finds the line.
+    pub(crate) fn locate(&mut self, bundle: &Bundle) {
+        if self.line.is_none() {
+            self.line = self.error.field().and_then(|field| bundle.line(&field));
+        }
+    }
+}
+
 impl From<Error> for Violation {
     fn from(error: Error) -> Violation {
         Violation { line: None, error }
@@ -217,22 +228,25 @@ impl From<Error> for Violation {
 
 /// Each with its causes, as an error alone is told.
 fn list(violations: &[Violation]) -> String {
-    let one = |violation: &Violation| {
-        let mut text = violation.error.to_string();
-        let mut source = std::error::Error::source(&violation.error);
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        match violation.line {
-            Some(line) => format!("{text} (line {line})"),
-            None => text,
-        }
+    let one = |violation: &Violation| match violation.line {
+        Some(line) => format!("{} (line {line})", violation.error.text()),
+        None => violation.error.text(),
     };
     violations.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 impl Error {
+    /// With its causes, as an error alone is told.
+    pub fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
+    }
+
     /// Taken apart, where it is several.
     pub fn violations(self) -> Vec<Violation> {
         match self {

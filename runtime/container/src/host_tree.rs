@@ -13,7 +13,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
-use sys::mount::clone_tree;
+use sys::mount::{SetAttr, attr, clone_tree};
 
 use crate::attributes::Change;
 use crate::error::Error;
@@ -42,6 +42,17 @@ impl HostTree {
             .map_err(|_| Error::invalid(path.display().to_string(), "has a NUL byte"))?;
         let changes = changes.into_iter().filter(|change| *change != Change::default()).collect();
         Ok(HostTree { path, recursive, changes, idmap: None, copy: OnceCell::new() })
+    }
+
+    /// The configuration says so.
+    pub fn is_readonly(&self) -> bool {
+        self.changes.iter().any(|change| change.asked.set & attr::RDONLY != 0)
+    }
+
+    /// Nothing is to be written through it.
+    pub fn make_readonly(&mut self) {
+        let readonly = SetAttr { set: attr::RDONLY, recursive: true, ..SetAttr::default() };
+        self.changes.push(readonly.into());
     }
 
     /// Makes the copy. The error comes with what was done.

@@ -12,6 +12,7 @@ mod agent;
 mod attributes;
 mod bundle;
 mod census;
+mod check;
 mod container;
 mod create;
 mod error;
@@ -45,6 +46,7 @@ mod watch;
 
 pub use bundle::Bundle;
 pub use cgroup::stats::Stats;
+pub use check::{Finding, Kind, check};
 pub use container::{Container, Status};
 pub use create::{CreateOptions, OCI_VERSION, Prepared, Running, create, prepare, write_pid_file};
 pub use error::{Error, InitFailure, Os, Violation};

@@ -1,5 +1,6 @@
 //! The commands: one module each, and the table of them.
 
+mod check;
 mod console;
 mod create;
 mod delete;
@@ -36,6 +37,7 @@ pub const TABLE: &[Entry] = &[
     update::ENTRY,
     events::ENTRY,
     spec::ENTRY,
+    check::ENTRY,
     features::ENTRY,
 ];
 

@@ -2,7 +2,7 @@
 //!
 //! Everything that can be refused without touching the system is refused here.
 
-mod capability;
+pub(crate) mod capability;
 mod cgroup_mount;
 mod device;
 mod id_map;
@@ -10,7 +10,7 @@ mod id_mapped;
 mod label;
 mod mount;
 pub(crate) mod mount_options;
-mod namespace;
+pub(crate) mod namespace;
 mod net_device;
 mod number_list;
 mod owner;
@@ -38,6 +38,7 @@ pub(crate) use sysctl::Sysctl;
 
 use crate::agent::Agent;
 use crate::bundle::Bundle;
+use crate::create::CreateOptions;
 use crate::error::Error;
 use crate::intel_rdt;
 use crate::report::Report;
@@ -85,6 +86,20 @@ pub(crate) struct Input<'a> {
     pub no_new_keyring: bool,
     pub preserve_fds: u32,
     pub has_console: bool,
+}
+
+impl<'a> Input<'a> {
+    pub fn new(options: &CreateOptions<'a>, cgroup: &'a Cgroup) -> Input<'a> {
+        Input {
+            bundle: options.bundle,
+            id: options.id,
+            cgroup,
+            no_pivot: options.no_pivot,
+            no_new_keyring: options.no_new_keyring,
+            preserve_fds: options.preserve_fds,
+            has_console: options.console_socket.is_some(),
+        }
+    }
 }
 
 /// Checks the whole configuration and opens what the child will need of the host. The error is all

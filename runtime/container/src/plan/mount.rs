@@ -86,6 +86,11 @@ pub(crate) struct Filesystem {
 }
 
 impl Filesystem {
+    /// Mounting it may change what is on a disk.
+    pub fn is_on_a_device(&self) -> bool {
+        self.source.to_bytes().starts_with(b"/")
+    }
+
     /// fsconfig(2) takes no longer values and has no words for some flags.
     pub fn needs_old_mount(&self) -> bool {
         const LONGEST: usize = 255;

@@ -1,0 +1,120 @@
+//! What the host's hierarchies can't do for a container, without making its cgroup.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+use oci_spec::runtime::LinuxResources;
+
+use crate::dir::read_path;
+use crate::plan::{Otherwise, Write, v1, v2};
+use crate::{Cgroup, Error, Mode};
+
+impl Cgroup {
+    /// Why [`Cgroup::create`] would fail here, as far as that shows beforehand: a controller or a
+    /// huge page size that is not there, CPUs that don't exist, a place that is taken or can't be
+    /// written to. Invalid values are not told again, see [`Cgroup::check`].
+    #[must_use]
+    pub fn lacks(&self, resources: Option<&LinuxResources>) -> Vec<Error> {
+        let writes = match (resources, self.mode) {
+            (None, _) => Ok(Vec::new()),
+            (Some(resources), Mode::V2) => v2::plan(resources),
+            (Some(resources), Mode::V1 | Mode::Hybrid) => v1::plan(resources, None),
+        };
+        let writes = writes.unwrap_or_default();
+        let limit =
+            |write: &Write, error| Error::Limit { field: write.field(), source: Box::new(error) };
+        let mut errors: Vec<Error> =
+            writes.iter().filter_map(|write| Some(limit(write, self.refusal(write)?))).collect();
+        if let Some(scope) = &self.scope {
+            errors.extend(scope.reach().err());
+        }
+        for hierarchy in &self.hierarchies {
+            errors.extend(taken(&hierarchy.dir()));
+            if self.scope.is_none() {
+                errors.extend(closed(&hierarchy.dir()));
+            }
+        }
+        errors
+    }
+
+    /// Why a write would fail.
+    fn refusal(&self, write: &Write) -> Option<Error> {
+        if write.otherwise == Otherwise::Skip {
+            return None;
+        }
+        let missing = || crate::apply::no_controller(write);
+        let Some(hierarchy) = self.hierarchy(&write.controller) else { return Some(missing()) };
+        let root = hierarchy.mount_point();
+        if self.mode == Mode::V2 && write.controller != "cgroup" {
+            let there = read_path(&root.join("cgroup.controllers")).unwrap_or_default();
+            if !there.split_whitespace().any(|name| name == write.controller) {
+                return Some(missing());
+            }
+        }
+        let fails = |source| {
+            Some(Error::Write {
+                path: hierarchy.dir(),
+                file: write.file.clone().into_owned(),
+                value: write.value.clone(),
+                source,
+            })
+        };
+        if let Some(size) =
+            write.file.strip_prefix("hugetlb.").and_then(|rest| rest.split('.').next())
+            && !has_huge_pages(size)
+        {
+            return fails(Errno::ENOENT);
+        }
+        let possible = match &*write.file {
+            "cpuset.cpus" => "/sys/devices/system/cpu/possible",
+            "cpuset.mems" => "/sys/devices/system/node/possible",
+            _ => return None,
+        };
+        let possible = read_path(Path::new(possible)).unwrap_or_else(|_| "0".to_owned());
+        match (highest(&write.value), highest(&possible)) {
+            (Some(wanted), Some(last)) if wanted > last => fails(Errno::ERANGE),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the kernel has pages of a size such as "2MB".
+fn has_huge_pages(size: &str) -> bool {
+    let units = [("KB", 1_u64), ("MB", 1 << 10), ("GB", 1 << 20)];
+    let kilobytes = units.iter().find_map(|(unit, factor)| {
+        Some(size.strip_suffix(unit)?.parse::<u64>().ok()?.saturating_mul(*factor))
+    });
+    kilobytes
+        .is_some_and(|kb| Path::new(&format!("/sys/kernel/mm/hugepages/hugepages-{kb}kB")).exists())
+}
+
+/// The highest number of a list such as "0-3,7".
+fn highest(list: &str) -> Option<u64> {
+    list.trim().split([',', '-']).filter_map(|number| number.trim().parse().ok()).max()
+}
+
+/// The cgroup is there and has processes.
+fn taken(path: &Path) -> Option<Error> {
+    let count = crate::pids::below(path).ok()?.len();
+    (count > 0).then(|| Error::NotEmpty { path: path.into(), count })
+}
+
+/// The directory it would be made in can't be written to.
+fn closed(path: &Path) -> Option<Error> {
+    let parent = path.ancestors().find(|one| one.exists())?;
+    let source = access(parent, AccessFlags::W_OK).err()?;
+    Some(Error::Create { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_a_highest_number() {
+        for (list, number) in [("0-3,7", Some(7)), ("5\n", Some(5)), ("", None)] {
+            assert_eq!(highest(list), number);
+        }
+    }
+}

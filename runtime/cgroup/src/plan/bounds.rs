@@ -1,0 +1,122 @@
+//! Values that every kernel refuses, or takes for another: the spec's bounds and the kernel's.
+
+use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
+
+use super::set;
+use crate::{Error, Result};
+
+/// The spec's, which are BFQ's.
+const WEIGHTS: std::ops::RangeInclusive<i64> = 10..=1000;
+
+/// In microseconds: the kernel's shortest and longest period.
+const PERIODS: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
+
+/// All that is out of bounds.
+pub(crate) fn check(resources: &LinuxResources) -> Result<()> {
+    let mut errors = Vec::new();
+    if let Some(values) = resources.memory() {
+        memory(values, &mut errors);
+    }
+    if let Some(values) = resources.cpu() {
+        cpu(values, &mut errors);
+    }
+    if let Some(values) = resources.block_io() {
+        block_io(values, &mut errors);
+    }
+    Error::all(errors)
+}
+
+fn invalid(field: impl Into<String>, value: impl ToString, reason: &'static str) -> Error {
+    Error::Invalid { field: field.into(), value: value.to_string(), reason }
+}
+
+fn memory(values: &LinuxMemory, errors: &mut Vec<Error>) {
+    for (field, value) in [
+        ("memory.limit", values.limit()),
+        ("memory.reservation", values.reservation()),
+        ("memory.swap", values.swap()),
+    ] {
+        if let Some(value) = value.filter(|value| *value < -1) {
+            errors.push(invalid(field, value, "is neither a number of bytes nor -1"));
+        }
+    }
+}
+
+fn cpu(values: &LinuxCpu, errors: &mut Vec<Error>) {
+    if let Some(quota) = set(values.quota()).filter(|quota| (1..1_000).contains(quota)) {
+        errors.push(invalid("cpu.quota", quota, "is less than the kernel's 1000 microseconds"));
+    }
+    if let Some(period) = set(values.period()).filter(|period| !PERIODS.contains(period)) {
+        let reason = "is not from 1000 to 1000000 microseconds";
+        errors.push(invalid("cpu.period", period, reason));
+    }
+    if let Some(idle) = values.idle().filter(|idle| !(0..=1).contains(idle)) {
+        errors.push(invalid("cpu.idle", idle, "is neither 0 nor 1"));
+    }
+    for (field, list) in [("cpu.cpus", values.cpus()), ("cpu.mems", values.mems())] {
+        if let Some(list) = list.as_ref().filter(|list| !is_list(list)) {
+            errors.push(invalid(field, list, "is not a list such as 0-3,7"));
+        }
+    }
+}
+
+/// The kernel's bitmap lists, with `N`, `all` and strides left to it.
+fn is_list(list: &str) -> bool {
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let kernels = |text: &str| text.contains(['N', ':', '/']) || text == "all";
+    list.split([',', ' ', '\n']).filter(|part| !part.is_empty()).all(|part| {
+        kernels(part)
+            || match part.split_once('-') {
+                Some((first, last)) => {
+                    !first.is_empty() && !last.is_empty() && plain(first) && plain(last)
+                }
+                None => plain(part),
+            }
+    })
+}
+
+fn block_io(values: &LinuxBlockIo, errors: &mut Vec<Error>) {
+    let mut weight = |field: String, value: Option<i64>| {
+        if let Some(value) = set(value).filter(|value| !WEIGHTS.contains(value)) {
+            errors.push(invalid(field, value, "is not from 10 to 1000"));
+        }
+    };
+    weight("blockIO.weight".into(), values.weight().map(i64::from));
+    weight("blockIO.leafWeight".into(), values.leaf_weight().map(i64::from));
+    for (index, device) in values.weight_device().iter().flatten().enumerate() {
+        let field = |name: &str| format!("blockIO.weightDevice[{index}].{name}");
+        weight(field("weight"), device.weight().map(i64::from));
+        weight(field("leafWeight"), device.leaf_weight().map(i64::from));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        for (json, fields) in [
+            (r#"{"memory":{"limit":-1,"swap":0},"cpu":{"quota":-1,"period":1000}}"#, ""),
+            (r#"{"memory":{"limit":-2,"reservation":-3}}"#, "memory.limit memory.reservation"),
+            (r#"{"cpu":{"quota":999,"period":999,"idle":2}}"#, "cpu.quota cpu.period cpu.idle"),
+            (r#"{"cpu":{"cpus":"0-3,7","mems":"0"}}"#, ""),
+            (r#"{"cpu":{"cpus":"1-","mems":"x"}}"#, "cpu.cpus cpu.mems"),
+            (
+                r#"{"blockIO":{"weight":9,"weightDevice":[{"major":8,"minor":0,"weight":1001}]}}"#,
+                "blockIO.weight blockIO.weightDevice[0].weight",
+            ),
+        ] {
+            let said = match check(&serde_json::from_str(json).unwrap()) {
+                Ok(()) => Vec::new(),
+                Err(Error::Many(errors)) => errors,
+                Err(error) => vec![error],
+            };
+            let named = said.iter().map(|error| match error {
+                Error::Invalid { field, .. } => field.as_str(),
+                other => panic!("{other}"),
+            });
+            assert_eq!(named.collect::<Vec<_>>().join(" "), fields, "{json}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! check: whether a bundle can be created here, without creating anything.
+//!
+//! The plan is built as `create` builds it. Then its init runs, in namespaces of its own and on an
+//! overlay of the rootfs that nobody else sees, up to the point where it is ready (`trial`): what
+//! the kernel refuses is known from the kernel. Control groups, which a trial would leave traces
+//! in, are judged by what there is.
+
+mod finding;
+mod overlay;
+mod trial;
+
+use std::path::Path;
+
+use cgroup::Cgroup;
+use nix::errno::Errno;
+
+pub use finding::{Finding, Kind};
+
+use crate::bundle::Bundle;
+use crate::create::{CreateOptions, locate, plan_scope};
+use crate::error::Error;
+use crate::plan::{self, capability};
+
+/// Everything that keeps `dir` from becoming a container, and what the container will go without.
+///
+/// The calling process moves to a mount namespace of its own; it is of no further use than to print.
+pub fn check(store: &Path, dir: &Path, systemd_cgroup: bool) -> Vec<Finding> {
+    let mut findings = match Bundle::load(dir) {
+        Ok(bundle) => check_bundle(&bundle, systemd_cgroup),
+        Err(error) => error.violations().into_iter().map(Finding::new).collect(),
+    };
+    findings.extend(unusable_store(store));
+    findings.sort_by_key(|finding| (finding.kind, finding.line));
+    findings
+}
+
+fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
+    let id = format!("check-{}", std::process::id());
+    let options = CreateOptions {
+        id: &id,
+        bundle,
+        pid_file: None,
+        console_socket: None,
+        pidfd_socket: None,
+        readiness: false,
+        systemd_cgroup,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+    };
+    let mut errors = Vec::new();
+    let mut warnings = ungranted(bundle);
+    match locate(&options) {
+        Err(error) => errors.push(error),
+        Ok(cgroup) => {
+            match plan::build(&plan::Input::new(&options, &cgroup)) {
+                Err(error) => errors.push(error),
+                Ok(_) => match trial::run(&options, &cgroup, &mut errors) {
+                    Ok(()) => {}
+                    Err(why) => warnings.push(Finding::warning("root.path", why)),
+                },
+            }
+            errors.extend(plan_scope(bundle, &cgroup).err());
+            errors.extend(lacking(bundle, &cgroup));
+        }
+    }
+    let errors = errors.into_iter().flat_map(Error::violations).map(Finding::new);
+    let mut findings: Vec<Finding> = errors.chain(warnings).collect();
+    findings.iter_mut().for_each(|finding| finding.locate(bundle));
+    findings
+}
+
+/// What the control groups here can't do.
+fn lacking(bundle: &Bundle, cgroup: &Cgroup) -> Vec<Error> {
+    let linux = bundle.spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    cgroup.lacks(resources).into_iter().map(Error::from).collect()
+}
+
+/// Capabilities that the runtime does not have itself.
+fn ungranted(bundle: &Bundle) -> Vec<Finding> {
+    let process = bundle.spec.process().as_ref();
+    let Some(sets) = process.and_then(|process| process.capabilities().as_ref()) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    for (name, set) in [
+        ("bounding", sets.bounding()),
+        ("effective", sets.effective()),
+        ("permitted", sets.permitted()),
+        ("inheritable", sets.inheritable()),
+        ("ambient", sets.ambient()),
+    ] {
+        if let Ok((_, missing)) = capability::grantable(capability::bits(set.as_ref()))
+            && !missing.is_empty()
+        {
+            let message = format!("can't be granted here and are left out: {}", missing.join(" "));
+            findings.push(Finding::warning(format!("process.capabilities.{name}"), message));
+        }
+    }
+    findings
+}
+
+/// The state directory, or the directory it would be made in, can't be written to.
+fn unusable_store(store: &Path) -> Option<Finding> {
+    let there = store.ancestors().find(|path| path.exists())?;
+    let access = nix::unistd::access(there, nix::unistd::AccessFlags::W_OK);
+    let errno = access.err().or_else(|| (!there.is_dir()).then_some(Errno::ENOTDIR))?;
+    let error = Error::system(format!("state directory {}", store.display()), errno);
+    Some(Finding::new(error.into()))
+}
