@@ -34,9 +34,11 @@ impl List {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let mut rows = Vec::new();
         for image in store.images()? {
-            let manifest = store.manifest(&image)?;
-            let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-            let size = image.descriptor.size + manifest.config.size + layers;
+            // Another tool may have put an index there, or something that is no image.
+            let inside = store.manifest(&image).map_or(0, |manifest| {
+                manifest.config.size + manifest.layers.iter().map(|layer| layer.size).sum::<u64>()
+            });
+            let size = image.descriptor.size + inside;
             rows.push(Row { image, size });
         }
         // The last pulled first.
@@ -92,7 +94,7 @@ fn json(rows: &[Row], out: &mut dyn Write) -> Result<()> {
 }
 
 /// A size in powers of ten with three digits.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes, 0);
     while value >= 1_000_000 {
         value /= 1000;

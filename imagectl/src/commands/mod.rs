@@ -1,12 +1,17 @@
 //! The command line: arguments to calls, results to text. One file a command.
 
 mod bundle;
+mod df;
+mod gc;
+mod inspect;
 mod limits;
 mod list;
 mod pull;
 mod rm;
+mod tag;
 mod unbundle;
 mod unpack;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -35,6 +40,18 @@ enum Command {
     /// List the store's images
     #[command(alias = "images")]
     List(list::List),
+    /// Tell what an image is made of
+    Inspect(inspect::Inspect),
+    /// Give an image further names
+    Tag(tag::Tag),
+    /// Hash every blob anew
+    Verify(verify::Verify),
+    /// Tell what the store takes up
+    Df(df::Df),
+    /// Remove what no image and no bundle needs
+    Gc(gc::Gc),
+    /// Remove the images that no bundle stands on, and what they alone needed
+    Prune(gc::Prune),
     /// Remove images, and what no other image or bundle needs
     Rm(rm::Rm),
     /// Make a bundle: a rootfs and a config.json for an OCI runtime
@@ -58,6 +75,12 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
     match command {
         Command::Pull(command) => command.run(&open()?, out),
         Command::List(command) => command.run(&open()?, out),
+        Command::Inspect(command) => command.run(&open()?, out),
+        Command::Tag(command) => command.run(&open()?, out),
+        Command::Verify(command) => command.run(&open()?, out),
+        Command::Df(command) => command.run(&open()?, out),
+        Command::Gc(command) => command.run(&open()?, out),
+        Command::Prune(command) => command.run(&open()?, out),
         Command::Rm(command) => command.run(&open()?, out),
         Command::Bundle(command) => command.run(&open()?, out),
         Command::Unbundle(command) => command.run(out),

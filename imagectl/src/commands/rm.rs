@@ -30,7 +30,7 @@ impl Rm {
             say(out, format_args!("removed {reference}"))?;
         }
         // Somebody may still want to go on with a transfer of today.
-        let how = Collection { partials: Duration::from_secs(86400), missing_bundles: false };
+        let how = Collection { partials: Duration::from_secs(86400), ..Collection::default() };
         if store.collect_garbage(how)?.is_none() {
             say(out, format_args!("another imagectl is at work: the next rm frees the space"))?;
         }

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, write_atomically};
+use super::{Collection, Store, write_atomically};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -147,13 +147,13 @@ impl Store {
         Ok(records)
     }
 
-    /// The layers that bundles stand on. Records of bundles that are gone are removed; with
-    /// `missing`, those of which nobody can tell too.
-    pub(super) fn layers_in_use(&self, missing: bool) -> Result<Vec<Digest>> {
+    /// The layers that bundles stand on. Records of bundles that are gone are removed.
+    pub(super) fn layers_in_use(&self, how: Collection) -> Result<Vec<Digest>> {
         let mut layers = Vec::new();
         for record in self.bundle_records()? {
-            match record.alive.unwrap_or(!missing) {
+            match record.alive.unwrap_or(!how.missing_bundles) {
                 true => layers.extend(record.layers),
+                false if how.dry_run => {}
                 false => self.forget_bundle(&record.id)?,
             }
         }

@@ -12,6 +12,7 @@
 
 mod blobs;
 mod bundles;
+mod garbage;
 mod index;
 mod layers;
 mod lock;
@@ -29,7 +30,8 @@ use crate::error::{Error, Result};
 
 pub(crate) use blobs::check;
 pub use bundles::{BundleRecord, MARK};
-pub use index::{Collected, Collection, StoredImage, annotation};
+pub use garbage::{Collected, Collection};
+pub use index::{StoredImage, annotation};
 pub use layers::LayerDraft;
 pub use lock::Lock;
 pub use partial::{Partial, Receiving};

@@ -5,11 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 
-use super::{Session, Store, sync_directory};
+use super::{Collection, Session, Store, sync_directory};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::Descriptor;
@@ -58,16 +57,18 @@ impl Store {
         Ok(partial(file, path, 0))
     }
 
-    /// Removes what was left more than `age` ago. Says how many there were. Nobody may be pulling.
-    pub(super) fn remove_partials(&self, age: Duration) -> Result<usize> {
+    /// Removes what transfers left. Says how many there were. Nobody may be pulling.
+    pub(super) fn remove_partials(&self, how: Collection) -> Result<usize> {
         let directory = self.root.join("partial");
         let mut removed = 0;
         for entry in fs::read_dir(&directory).map_err(Error::io("read", &directory))? {
             let path = entry.map_err(Error::io("read", &directory))?.path();
             let metadata = fs::symlink_metadata(&path).map_err(Error::io("stat", &path))?;
             let idle = metadata.modified().ok().and_then(|time| time.elapsed().ok());
-            if age.is_zero() || idle.is_some_and(|idle| idle > age) {
-                fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+            if how.partials.is_zero() || idle.is_some_and(|idle| idle > how.partials) {
+                if !how.dry_run {
+                    fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                }
                 removed += 1;
             }
         }

@@ -1,0 +1,101 @@
+//! Garbage: what no image and no bundle needs.
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+
+use super::{Lock, Store, occupied};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::{Descriptor, Document};
+
+/// What is garbage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Collection {
+    /// What transfers left longer ago than this.
+    pub partials: Duration,
+    /// The layers of bundles of which nobody can tell whether they were moved or removed.
+    pub missing_bundles: bool,
+    /// Only count.
+    pub dry_run: bool,
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Blobs.
+    pub blobs: usize,
+    /// Unpacked layers.
+    pub layers: usize,
+    /// Beginnings of blobs.
+    pub partials: usize,
+    /// What the blobs and layers took up, in bytes.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Removes blobs and layers that no image, and layers that no bundle, needs, and what broken
+    /// transfers left. Does nothing while another command holds them: `None`.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Json`], or those of the documents: with one unreadable, nothing is
+    /// removed.
+    pub fn collect_garbage(&self, how: Collection) -> Result<Option<Collected>> {
+        let Some(_lock) = Lock::try_exclusive(&self.root.join("lock"))? else { return Ok(None) };
+        let mut blobs = HashSet::new();
+        let mut layers: HashSet<Digest> = self.layers_in_use(how)?.into_iter().collect();
+        for image in self.images()? {
+            self.mark(&image.descriptor, 0, &mut blobs, &mut layers)?;
+        }
+        let session = self.begin()?;
+        let mut collected = Collected::default();
+        let mut sweep = |directory: &str, wanted: &HashSet<Digest>| -> Result<usize> {
+            let path = self.root.join(directory);
+            let mut removed = 0;
+            for entry in fs::read_dir(&path).map_err(Error::io("read", &path))? {
+                let entry = entry.map_err(Error::io("read", &path))?;
+                let name = format!("sha256:{}", entry.file_name().to_string_lossy());
+                if !Digest::parse(&name).is_ok_and(|digest| wanted.contains(&digest)) {
+                    collected.bytes += occupied(&entry.path());
+                    if !how.dry_run {
+                        session.take(&entry.path())?;
+                    }
+                    removed += 1;
+                }
+            }
+            Ok(removed)
+        };
+        let (blobs, layers) = (sweep("blobs/sha256", &blobs)?, sweep("layers", &layers)?);
+        let partials = self.remove_partials(how)?;
+        Ok(Some(Collected { blobs, layers, partials, ..collected }))
+    }
+
+    /// Marks what a descriptor's document needs.
+    fn mark(
+        &self,
+        descriptor: &Descriptor,
+        depth: usize,
+        blobs: &mut HashSet<Digest>,
+        layers: &mut HashSet<Digest>,
+    ) -> Result<()> {
+        if !blobs.insert(descriptor.digest) || !self.has_blob(descriptor) || depth > 4 {
+            return Ok(());
+        }
+        let bytes = self.read_document(descriptor)?;
+        let what = format!("blob {}", descriptor.digest);
+        match Document::parse(&what, &descriptor.media_type, &bytes)? {
+            Document::Manifest(manifest) => {
+                blobs.insert(manifest.config.digest);
+                blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+                if self.has_blob(&manifest.config) {
+                    layers.extend(self.config(&manifest)?.rootfs.diff_ids);
+                }
+                Ok(())
+            }
+            Document::Index(index) => index
+                .manifests
+                .iter()
+                .try_for_each(|descriptor| self.mark(descriptor, depth + 1, blobs, layers)),
+        }
+    }
+}
