@@ -4,6 +4,7 @@
 //! each layer through hash, [`store`] and [`layer`] in one pass, [`bundle`] makes rootfs and
 //! config.json. [`commands`] is the command line over it.
 
+pub mod archive;
 pub mod bundle;
 pub mod commands;
 pub mod digest;

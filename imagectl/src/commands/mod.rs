@@ -3,11 +3,14 @@
 mod bundle;
 mod df;
 mod gc;
+mod import;
 mod inspect;
 mod limits;
 mod list;
+mod load;
 mod pull;
 mod rm;
+mod save;
 mod tag;
 mod unbundle;
 mod unpack;
@@ -44,6 +47,14 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Give an image further names
     Tag(tag::Tag),
+    /// Bring the images of an archive or layout into the store
+    Load(load::Load),
+    /// Write images as an archive or layout
+    Save(save::Save),
+    /// Make an image of a rootfs
+    Import(import::Import),
+    /// Make an image of what changed in a bundle
+    Commit(import::Commit),
     /// Hash every blob anew
     Verify(verify::Verify),
     /// Tell what the store takes up
@@ -77,6 +88,10 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
         Command::List(command) => command.run(&open()?, out),
         Command::Inspect(command) => command.run(&open()?, out),
         Command::Tag(command) => command.run(&open()?, out),
+        Command::Load(command) => command.run(&open()?, out),
+        Command::Save(command) => command.run(&open()?, out),
+        Command::Import(command) => command.run(&open()?, out),
+        Command::Commit(command) => command.run(&open()?, out),
         Command::Verify(command) => command.run(&open()?, out),
         Command::Df(command) => command.run(&open()?, out),
         Command::Gc(command) => command.run(&open()?, out),

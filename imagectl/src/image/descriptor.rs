@@ -22,6 +22,13 @@ pub mod media_type {
     /// A Docker image config.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
+    /// An OCI layer, not compressed.
+    pub const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+    /// An OCI layer, gzip.
+    pub const OCI_LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// An OCI layer, zstd.
+    pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+
     /// Is this an archive of files that an image is made of? How it is compressed is read from
     /// its first bytes.
     #[must_use]
@@ -66,6 +73,21 @@ pub struct Descriptor {
         deserialize_with = "super::manifest::null_is_default"
     )]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// A descriptor without platform and notes.
+    #[must_use]
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            platform: None,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -45,6 +45,20 @@ struct Shape {
     fs_layers: Option<serde_json::Value>,
 }
 
+impl Manifest {
+    /// The manifest's media type, `named` if that is one: some registries say application/json, and
+    /// then the config tells the family.
+    #[must_use]
+    pub fn own_media_type(&self, named: &str) -> &'static str {
+        match named.split(';').next().unwrap_or("").trim() {
+            media_type::OCI_MANIFEST => media_type::OCI_MANIFEST,
+            media_type::DOCKER_MANIFEST => media_type::DOCKER_MANIFEST,
+            _ if self.config.media_type == media_type::DOCKER_CONFIG => media_type::DOCKER_MANIFEST,
+            _ => media_type::OCI_MANIFEST,
+        }
+    }
+}
+
 impl Document {
     /// Reads a manifest or index. `what` names it in errors; `content_type` is the registry's or
     /// the descriptor's word for it, empty if there is none.

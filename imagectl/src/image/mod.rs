@@ -9,6 +9,7 @@ mod platform;
 pub use config::{Execution, ImageConfig};
 pub use descriptor::{Descriptor, media_type};
 pub use manifest::{Document, Index, Manifest};
+pub(crate) use manifest::{from_json, null_is_default};
 pub use platform::Platform;
 
 /// The largest manifest, index or config that is read, in bytes.

@@ -45,6 +45,16 @@ impl Platform {
         Ok(normal(os, arch, variant))
     }
 
+    /// What an image says that it is for.
+    #[must_use]
+    pub fn of(config: &super::ImageConfig) -> Self {
+        Self {
+            os: config.os.clone(),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone(),
+        }
+    }
+
     /// This machine's.
     #[must_use]
     pub fn host() -> Self {

@@ -55,7 +55,7 @@ pub struct LayerRecord {
     pub implied: Vec<Vec<u8>>,
 }
 
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
+pub(super) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 
 /// Applies entries, one by one.
 pub struct Applier<'a> {
@@ -393,7 +393,7 @@ impl<'a> Applier<'a> {
 }
 
 /// Is it overlayfs' mark for a deleted name?
-fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
+pub(super) fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 

@@ -43,7 +43,7 @@ impl Budget {
     }
 
     /// Counts one entry.
-    pub(super) fn take_entry(&self) -> Result<()> {
+    pub(crate) fn take_entry(&self) -> Result<()> {
         take(&self.entries, 1).ok_or_else(|| {
             let limit = self.limits.entries;
             Error::refused(format!(

@@ -105,7 +105,7 @@ pub fn set_mtime(fd: BorrowedFd<'_>, mtime: (i64, u32)) -> Result<()> {
 
 /// Attributes by which an archive would steer overlayfs or speak for the host's security modules
 /// are passed by; so are those that only root may set, for others.
-fn may_set(name: &[u8], ownership: Ownership) -> bool {
+pub(super) fn may_set(name: &[u8], ownership: Ownership) -> bool {
     const NEVER: [&[u8]; 4] =
         [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
     let root_only = name.starts_with(b"trusted.") || name.starts_with(b"security.");
@@ -130,7 +130,7 @@ pub fn clear_xattrs(fd: BorrowedFd<'_>, keep: &[(Vec<u8>, Vec<u8>)]) -> Result<(
     Ok(())
 }
 
-fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
+pub(super) fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     let mut names = vec![0_u8; 512];
     let length = loop {
         match rustix::fs::flistxattr(fd, &mut names[..]) {

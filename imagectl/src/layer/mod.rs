@@ -7,6 +7,7 @@ mod decompress;
 mod directories;
 mod hashing;
 mod metadata;
+mod pack;
 mod path;
 mod remove;
 pub mod tar;
@@ -23,12 +24,21 @@ pub use apply::{Form, LayerRecord, Ownership, Target};
 pub use bounds::{Budget, Limits};
 pub use decompress::Decoder;
 pub use metadata::copy_directory_metadata;
+pub use pack::pack;
 pub use path::EntryPath;
 pub use remove::remove_tree;
 
 use apply::Applier;
 use bounds::Bounded;
 use hashing::Hashing;
+
+/// Bounds the bytes of an archive whose compressed size nobody told.
+pub fn bounded<'a, R: std::io::Read>(
+    source: R,
+    budget: &'a Budget,
+) -> impl std::io::Read + use<'a, R> {
+    Bounded::new(source, u64::MAX, budget)
+}
 
 /// Which layer is read, and what it may become.
 #[derive(Clone, Copy, Debug)]

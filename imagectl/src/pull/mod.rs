@@ -21,6 +21,7 @@ use crate::registry::{Config, Registry};
 use crate::store::Store;
 
 use fetch::{Job, fetch};
+pub(crate) use resolve::choose;
 use resolve::{Resolved, resolve};
 
 /// What to pull, and how.
@@ -101,9 +102,10 @@ async fn run(
     let what = format!("config {}", manifest.config.digest);
     let config = ImageConfig::parse(&what, &config_bytes, manifest.layers.len())?;
     let single = source == descriptor.digest;
-    if single && request.platform.as_ref().is_some_and(|wanted| !wanted.runs(&platform_of(&config)))
+    if single
+        && request.platform.as_ref().is_some_and(|wanted| !wanted.runs(&Platform::of(&config)))
     {
-        let reason = format!("is for {}, not for {platform}", platform_of(&config));
+        let reason = format!("is for {}, not for {platform}", Platform::of(&config));
         return Err(Error::Document { what: name, reason });
     }
 
@@ -156,15 +158,7 @@ async fn run(
     store.write_document(&manifest.config.digest, &config_bytes)?;
     store.write_document(&descriptor.digest, &bytes)?;
     let digest = descriptor.digest;
-    let descriptor = Descriptor { platform: Some(platform_of(&config)), ..descriptor };
+    let descriptor = Descriptor { platform: Some(Platform::of(&config)), ..descriptor };
     store.add_image(&name, &source, descriptor)?;
     Ok(Pulled { name, digest, present })
-}
-
-fn platform_of(config: &ImageConfig) -> Platform {
-    Platform {
-        os: config.os.clone(),
-        architecture: config.architecture.clone(),
-        variant: config.variant.clone(),
-    }
 }

@@ -67,7 +67,8 @@ async fn follow(registry: &Registry, store: &Store, descriptor: &Descriptor) -> 
     Ok(Fetched { content_type: descriptor.media_type.clone(), ..fetched })
 }
 
-fn choose<'a>(what: &str, index: &'a Index, platform: &Platform) -> Result<&'a Descriptor> {
+/// The descriptor of an index that serves the platform.
+pub fn choose<'a>(what: &str, index: &'a Index, platform: &Platform) -> Result<&'a Descriptor> {
     // Attestations and the like stand in indexes as images of an unknown platform.
     let images: Vec<Descriptor> =
         index.manifests.iter().filter(|d| d.artifact_type.is_none()).cloned().collect();
@@ -97,23 +98,11 @@ fn choose<'a>(what: &str, index: &'a Index, platform: &Platform) -> Result<&'a D
 }
 
 fn resolved(source: Digest, fetched: Fetched, manifest: Manifest) -> Resolved {
-    let named = fetched.content_type.split(';').next().unwrap_or("").trim();
-    let media_type = match named {
-        media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => named,
-        // Some registries say application/json; the config tells the family.
-        _ if manifest.config.media_type == media_type::DOCKER_CONFIG => media_type::DOCKER_MANIFEST,
-        _ => media_type::OCI_MANIFEST,
-    };
+    let media_type = manifest.own_media_type(&fetched.content_type);
+    let size = fetched.bytes.len() as u64;
     Resolved {
         source,
-        descriptor: Descriptor {
-            media_type: media_type.to_owned(),
-            digest: fetched.digest,
-            size: fetched.bytes.len() as u64,
-            platform: None,
-            artifact_type: None,
-            annotations: Default::default(),
-        },
+        descriptor: Descriptor::new(media_type, fetched.digest, size),
         bytes: fetched.bytes,
         manifest,
     }

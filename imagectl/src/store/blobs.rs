@@ -2,9 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Store, write_atomically};
+use super::{Store, sync_directory, write_atomically};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{DOCUMENT_LIMIT, Descriptor};
@@ -56,6 +56,25 @@ impl Store {
             Ok(stored) if stored == bytes => Ok(()),
             _ => write_atomically(&path, bytes),
         }
+    }
+
+    /// Makes a file of a session a blob too; `digest` is that of its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<()> {
+        File::open(path).and_then(|file| file.sync_data()).map_err(Error::io("sync", path))?;
+        // The file stays: an image may have it twice.
+        let link = path.with_extension("link");
+        fs::hard_link(path, &link).map_err(Error::io("link", path))?;
+        let place = self.blob_path(digest);
+        fs::rename(&link, &place).map_err(Error::io("rename", &link))?;
+        // Renaming one name of a file to another of it does nothing.
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result.map_err(Error::io("remove", &link))?,
+        }
+        place.parent().map_or(Ok(()), sync_directory)
     }
 
     /// Hashes a blob anew.

@@ -52,9 +52,24 @@ impl Store {
             }
             return Ok(partial(file, path, length));
         }
+        self.resume_fresh(session, descriptor)
+    }
+
+    /// Begins with a blob that costs little to begin anew.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn resume_fresh(&self, session: &Session, descriptor: &Descriptor) -> Result<Partial> {
         let path = session.fresh("blob");
         let file = options().create_new(true).open(&path).map_err(Error::io("create", &path))?;
-        Ok(partial(file, path, 0))
+        Ok(Partial {
+            file,
+            temporary: path,
+            length: 0,
+            expected: descriptor.size,
+            digest: descriptor.digest,
+            place: self.blob_path(&descriptor.digest),
+        })
     }
 
     /// Removes what transfers left. Says how many there were. Nobody may be pulling.

@@ -8,6 +8,7 @@ mod auth;
 mod bundle;
 mod hostile;
 mod limits;
+mod load;
 mod local;
 mod manifests;
 mod peers;

@@ -26,7 +26,7 @@ def show(path, name):
 show(os.fsencode(sys.argv[1]), b"")
 "#;
 
-fn tree(sandbox: &Sandbox, path: &str) -> Vec<String> {
+pub fn tree(sandbox: &Sandbox, path: &str) -> Vec<String> {
     let output = Command::new("python3")
         .args(["-c", TREE, path])
         .current_dir(&sandbox.path)
@@ -36,7 +36,7 @@ fn tree(sandbox: &Sandbox, path: &str) -> Vec<String> {
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn run(sandbox: &Sandbox, program: &str, arguments: &[&str]) {
+pub fn run(sandbox: &Sandbox, program: &str, arguments: &[&str]) {
     let output = Command::new(program).args(arguments).current_dir(&sandbox.path).output();
     let output = output.unwrap_or_else(|error| panic!("{program} is missing: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -132,7 +132,7 @@ fn trees_are_umocis() {
     assert!(sandbox.ok(&["list"]).contains("linux/arm/v5"));
 }
 
-fn compare(name: &str, theirs: &[String], ours: &[String]) {
+pub fn compare(name: &str, theirs: &[String], ours: &[String]) {
     let missing: Vec<_> = theirs.iter().filter(|line| !ours.contains(line)).collect();
     let wrong: Vec<_> = ours.iter().filter(|line| !theirs.contains(line)).collect();
     assert!(

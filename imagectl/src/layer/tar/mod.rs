@@ -8,9 +8,11 @@ mod number;
 mod pax;
 mod reader;
 mod sparse;
+mod writer;
 
 pub use reader::{Entry, Kind, Reader};
 pub use sparse::Sparse;
+pub use writer::Writer;
 
 /// The block that everything in an archive is padded to, in bytes.
 const BLOCK: usize = 512;

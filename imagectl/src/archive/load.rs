@@ -1,0 +1,120 @@
+//! Loading: every image of an archive or layout into the store, checked as a pull checks it.
+
+use std::io::BufReader;
+
+use super::bag::Bag;
+use super::{Loaded, docker, oci};
+use crate::bundle::unpack_missing;
+use crate::error::{Error, Result};
+use crate::image::Platform;
+use crate::layer::{self, Budget, Expected, Limits};
+use crate::reference::Reference;
+use crate::store::{Session, Store};
+
+/// Where the images are.
+pub enum Source {
+    /// A layout directory.
+    Directory(std::path::PathBuf),
+    /// An archive: a file, or standard input.
+    Archive(Box<dyn std::io::Read>),
+}
+
+/// What to load, and how.
+pub struct Request {
+    /// The platform to take from an index.
+    pub platform: Platform,
+    /// The name to give, if there is but one image.
+    pub name: Option<Reference>,
+    /// What the archive, and then each image, may become.
+    pub limits: Limits,
+    /// Unpack the layers too; needs root.
+    pub unpack: bool,
+}
+
+/// What both formats need.
+pub(super) struct Loading<'a> {
+    pub store: &'a Store,
+    pub session: &'a Session,
+    pub bag: Bag,
+    pub request: &'a Request,
+}
+
+/// An image whose blobs are in the store, but not yet its name.
+pub(super) struct Found {
+    pub name: String,
+    pub descriptor: crate::image::Descriptor,
+}
+
+/// Loads all images of the source.
+///
+/// # Errors
+/// [`Error::Document`] for what is no archive of images, and those of documents, layers and store.
+pub fn load(store: &Store, source: Source, request: &Request) -> Result<Vec<Loaded>> {
+    let _held = store.hold()?;
+    let session = store.begin()?;
+    let bag = match source {
+        Source::Directory(path) => Bag::open_directory(&path)?,
+        Source::Archive(file) => {
+            let file = BufReader::with_capacity(128 << 10, file);
+            Bag::read(file, &session, &Budget::new(request.limits))?
+        }
+    };
+    let loading = Loading { store, session: &session, bag, request };
+    // Docker writes both of late; its own list has the names.
+    let mut found = match &loading.bag {
+        Bag::Members(_) if loading.bag.has("manifest.json") => docker::images(&loading)?,
+        bag if bag.has("index.json") => oci::images(&loading)?,
+        _ => {
+            return Err(Error::Document {
+                what: "the archive".into(),
+                reason: "has neither a manifest.json nor an index.json: it holds no image".into(),
+            });
+        }
+    };
+    if let Some(name) = &request.name {
+        let digest = found.first().map(|image| image.descriptor.digest);
+        match digest {
+            Some(digest) if found.iter().all(|image| image.descriptor.digest == digest) => {
+                found.truncate(1);
+                found[0].name = name.to_string();
+            }
+            _ => {
+                return Err(Error::Argument {
+                    option: "--name",
+                    reason: format!("there are {} images to name", found.len()),
+                });
+            }
+        }
+    }
+    for image in &found {
+        settle(store, image, request)?;
+    }
+    found
+        .into_iter()
+        .map(|Found { name, descriptor }| {
+            let digest = descriptor.digest;
+            store.add_image(&name, &digest, descriptor)?;
+            Ok(Loaded { name, digest })
+        })
+        .collect()
+}
+
+/// Checks the layers' content, and unpacks them if asked to.
+fn settle(store: &Store, image: &Found, request: &Request) -> Result<()> {
+    let stored = crate::store::StoredImage { descriptor: image.descriptor.clone() };
+    let manifest = store.manifest(&stored)?;
+    let config = store.config(&manifest)?;
+    let name = &image.name;
+    if request.unpack {
+        unpack_missing(store, name, &manifest, &config, request.limits)?;
+        return store.stack(name, &config.rootfs.diff_ids)?.resolve_implied(None);
+    }
+    let budget = Budget::new(request.limits);
+    for (blob, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+        let source = BufReader::with_capacity(128 << 10, store.open_blob(&blob.digest)?);
+        layer::verify(source, Expected { blob, diff_id, budget: &budget }).map_err(|source| {
+            Error::Layer { image: name.clone(), layer: blob.digest, source: Box::new(source) }
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `imagectl load`.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::limits::LimitArguments;
+use super::say;
+use crate::archive::{self, Request, Source};
+use crate::error::{Error, Result};
+use crate::image::Platform;
+use crate::reference::Reference;
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub struct Load {
+    /// An archive of docker save or of OCI, compressed or not, or an OCI layout directory
+    /// [default: standard input]
+    #[arg(value_name = "FILE", verbatim_doc_comment)]
+    file: Option<PathBuf>,
+    /// The same, as docker load takes it
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+    /// Name the image so, if there is but one
+    #[arg(long, value_name = "REF")]
+    name: Option<String>,
+    /// Take the image for another platform: os/arch or os/arch/variant
+    #[arg(long)]
+    platform: Option<String>,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+impl Load {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let file = self.file.or(self.input).filter(|path| path.as_os_str() != "-");
+        let source = match file {
+            Some(path) if path.is_dir() => Source::Directory(path),
+            Some(path) => {
+                Source::Archive(Box::new(File::open(&path).map_err(Error::io("open", path))?))
+            }
+            None if std::io::stdin().is_terminal() => {
+                return Err(Error::Argument {
+                    option: "FILE",
+                    reason: "no file is given, and standard input is a terminal".into(),
+                });
+            }
+            None => Source::Archive(Box::new(std::io::stdin())),
+        };
+        let request = Request {
+            platform: match &self.platform {
+                Some(text) => Platform::parse(text)?,
+                None => Platform::host(),
+            },
+            name: self.name.as_deref().map(Reference::parse).transpose()?,
+            limits: self.limits.limits()?,
+            unpack: rustix::process::geteuid().is_root(),
+        };
+        for image in archive::load(store, source, &request)? {
+            say(out, format_args!("{} {}", image.name, image.digest))?;
+        }
+        Ok(())
+    }
+}

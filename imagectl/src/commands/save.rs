@@ -1,0 +1,74 @@
+//! `imagectl save`.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::limits::LimitArguments;
+use crate::archive::{self, Format};
+use crate::error::{Error, Result};
+use crate::reference::Reference;
+use crate::store::{Store, StoredImage};
+
+#[derive(Debug, Args)]
+pub struct Save {
+    /// The images
+    #[arg(value_name = "REF", required = true)]
+    references: Vec<String>,
+    /// Where to write [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_enum, default_value = "docker-archive")]
+    format: Name,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Name {
+    DockerArchive,
+    OciArchive,
+    OciDir,
+}
+
+impl Save {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let _held = store.hold()?;
+        let images: Vec<StoredImage> = self
+            .references
+            .iter()
+            .map(|text| store.image(Some(&Reference::parse(text)?)))
+            .collect::<Result<_>>()?;
+        let format = match self.format {
+            Name::DockerArchive => Format::Docker,
+            Name::OciArchive => Format::OciArchive,
+            Name::OciDir => Format::OciDirectory,
+        };
+        let limits = self.limits.limits()?;
+        match (self.output.filter(|path| path.as_os_str() != "-"), format) {
+            (Some(path), Format::OciDirectory) => archive::save_directory(store, &images, &path),
+            (None, Format::OciDirectory) => Err(Error::Argument {
+                option: "--output",
+                reason: "a directory must be named".into(),
+            }),
+            (Some(path), format) => {
+                let file = File::options().write(true).create_new(true).mode(0o644).open(&path);
+                let file = file.map_err(Error::io("create", &path))?;
+                let saved = archive::save(store, &images, format, limits, BufWriter::new(file));
+                saved.inspect_err(|_| {
+                    // The error at hand is the one to tell.
+                    let _ = std::fs::remove_file(&path);
+                })
+            }
+            (None, _) if std::io::stdout().is_terminal() => Err(Error::Argument {
+                option: "--output",
+                reason: "needed, for standard output is a terminal".into(),
+            }),
+            (None, format) => archive::save(store, &images, format, limits, BufWriter::new(out)),
+        }
+    }
+}
