@@ -98,7 +98,8 @@ fn v2_joined(env: &mut Env) -> Outcome {
     let path = format!("/proc/{}/ns/cgroup", env.pid(&id)?);
     let mut bundle = mapped(env, 100_000)?;
     bundle.namespace("cgroup", Some(&path))?;
-    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", "noatime", "ro"]))?;
+    let times = if env.is(Peer::Ghost) { "noatime" } else { "relatime" };
+    cgroup_options(&mut bundle, json!(["nosuid", "noexec", "nodev", times, "ro"]))?;
     let report = env.probe(&mut bundle)?;
     check_mount(&report, "/sys/fs/cgroup", "cgroup2", &["ro", "nosuid", "nodev"], &[])?;
     let text = script(env, &mut bundle, "grep -c . /sys/fs/cgroup/cgroup.procs")?;
