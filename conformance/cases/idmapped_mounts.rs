@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     case("idmapped-mounts/idmap-is-not-recursive-and-ridmap-is", recursive),
     case("idmapped-mounts/keep-the-host's-locks", locks),
     case("idmapped-mounts/of-a-file-system-that-can-not", unable),
+    case("idmapped-mounts/without-privileges", unprivileged),
     case("idmapped-mounts/that-can-not-be", refused),
 ];
 
@@ -195,6 +196,21 @@ fn unable(env: &mut Env) -> Outcome {
         )?;
     }
     Ok(())
+}
+
+fn unprivileged(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = env.bundle()?;
+    let index = bundle.config["mounts"].as_array().map_or(0, Vec::len);
+    let source = env.dir.to_string_lossy().into_owned();
+    add(&mut bundle, source.as_ref(), "/m", &["bind", "idmap"], None)?;
+    bundle.args(&["true"]);
+    let output = env.run(&bundle)?.exits(1)?;
+    let field = format!("mounts[{index}].options");
+    for word in [field.as_str(), "idmap", "privileges of root"] {
+        ensure!(output.stderr.contains(word), "no {word:?}: {output}");
+    }
+    env.nothing_left()
 }
 
 fn refused(env: &mut Env) -> Outcome {

@@ -11,12 +11,15 @@ const AREAS: &[&str] = &[
     "seccomp",
     "mounts",
     "mount-targets",
+    "mount-options",
+    "kernel-mounts",
     "security",
     "hardening",
 ];
 
 const NETWORK: &str = "the user's containers have the host's network";
 const NO_CGROUP: &str = "the user's containers have no cgroup of their own";
+const LOCKED: &str = "the kernel locks the flags of the user's mounts";
 const ROOT: &str = "root is meant";
 const IDS: &str = "the user may not map these ids";
 
@@ -28,7 +31,12 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("formats/list-table", "the owner is root in the case"),
     ("formats/spec-rootless", "the ids are root's in the case"),
     ("mounts/default-table", "the user's containers have other mounts"),
-    ("mounts/bind-flags", "the kernel locks the flags of the user's mounts"),
+    ("mounts/bind-flags", LOCKED),
+    ("mount-options/of-a-bind", LOCKED),
+    ("mount-options/of-a-bind-replace-its-source's", LOCKED),
+    ("mount-options/recursive", LOCKED),
+    ("kernel-mounts/cgroup-v1-without-a-namespace", NO_CGROUP),
+    ("kernel-mounts/sysfs-of-a-joined-network", NETWORK),
     ("mounts/bind-is-not-recursive-and-rbind-is", "the kernel hides nothing from below a mount"),
     ("mounts/tmpfs-options", "the kernel shows the ids as the host has them"),
     ("mounts/sysfs-is-readonly", NETWORK),
