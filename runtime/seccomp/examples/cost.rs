@@ -29,6 +29,9 @@ const CALLS: [(&str, u32, [u64; 2]); 5] = [
     ("socket", 41, [45, u64::MAX]),
 ];
 
+/// How often a call is timed with each program; the least counts.
+const ROUNDS: u32 = 5;
+
 fn main() {
     let mut oracle = oracle::Oracle::start();
     for file in ["docker-default.json", "containers-default.json"] {
@@ -51,10 +54,17 @@ fn main() {
             };
             println!("{:28}{:>12}{:>12}", format!("run for {name}"), run(&ours), run(&theirs));
         }
+        println!("{:28}{:>12}{:>12}{:>12}", "", "ghost-runc", "libseccomp", "no filter");
         for (name, number, args) in CALLS {
-            let time = |program| in_kernel(program, number, &args);
-            let (ours, theirs) = (time(&ours), time(&theirs));
-            println!("{:28}{ours:>12.0}{theirs:>12.0}", format!("ns for {name}"));
+            let mut best = [f64::MAX; 3];
+            for _ in 0..ROUNDS {
+                // One after the other, so that all see the same machine.
+                for (best, program) in best.iter_mut().zip([&ours[..], &theirs, &[]]) {
+                    *best = best.min(in_kernel(program, number, &args));
+                }
+            }
+            let [ours, theirs, none] = best;
+            println!("{:28}{ours:>12.0}{theirs:>12.0}{none:>12.0}", format!("ns for {name}"));
         }
     }
 }
@@ -72,7 +82,7 @@ fn median(profile: &LinuxSeccomp) -> f64 {
     times[times.len() / 2]
 }
 
-/// Nanoseconds for a call through python, the least of several rounds; most of it is python's.
+/// Nanoseconds for a call, the least of several rounds; no instructions are no filter.
 fn in_kernel(program: &[Instruction], number: u32, args: &[u64]) -> f64 {
     let words = program.iter().map(|i| serde_json::json!([i.code, i.jt, i.jf, i.k]));
     let order = serde_json::json!({
