@@ -66,6 +66,9 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/exec-before-the-start", exec_created).not_on(RUNC_ALONE),
     Case::new("rootless/terminals", terminals).not_on(RUNC_ALONE),
     Case::new("rootless/joined-namespaces", joined).not_on(RUNC_ALONE),
+    Case::new("rootless/time", time)
+        .needs(&[Need::TimeNamespace])
+        .not_on(&[(Peer::Runc, "runc has time namespaces since 1.2"), CRUN]),
     Case::new("rootless/hooks-and-seccomp", hooks_and_seccomp).not_on(RUNC_ALONE),
     Case::new("rootless/cve-2019-5736-entrypoint-is-a-binary-of-the-users", own_binary_entrypoint)
         .not_on(RUNC_ALONE),
@@ -552,6 +555,17 @@ fn joined(env: &mut Env) -> Outcome {
     );
     let wanted = fs::read_link(format!("/proc/{pid}/ns/mnt"))?;
     ensure!(report["namespaces"]["mnt"] != json!(wanted), "the mount namespace is the same");
+    Ok(())
+}
+
+fn time(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = env.bundle()?;
+    bundle.namespace("time", None)?;
+    bundle.config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000_000}});
+    bundle.shell("awk -F. '{print $1; exit}' /proc/uptime");
+    let seconds: u64 = env.run(&bundle)?.ok()?.stdout.trim().parse()?;
+    ensure!(seconds > 1_000_000_000, "the machine is up for {seconds} s");
     Ok(())
 }
 

@@ -1,12 +1,9 @@
 //! Making the child: one clone3, after an intermediate process where namespaces are joined by path.
 
-use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
-use sys::process::{
-    CLONE_NEWTIME, CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns, unshare,
-};
+use sys::process::{CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns};
 
 use crate::error::{Context, Error, InitFailure};
 use crate::init::{self, Inherited, Step};
@@ -143,9 +140,7 @@ fn intermediate(plan: &InitPlan) -> Result<Cloned, InitFailure> {
     sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
     // Before paths are those of a joined mount namespace.
     if let Some(offsets) = &plan.namespaces.time_offsets {
-        unshare(CLONE_NEWTIME).step(|| "make a time namespace")?;
-        fs::write("/proc/self/timens_offsets", offsets)
-            .step(|| format!("linux.timeOffsets: write {:?}", offsets.trim_end()))?;
+        init::time_namespace::make(offsets)?;
     }
     join(&plan.namespaces)?;
     // Born in the same cgroup as this process.

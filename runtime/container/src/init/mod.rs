@@ -20,6 +20,7 @@ mod remount;
 mod root;
 mod rootfs;
 pub(crate) mod scheduling;
+pub(crate) mod time_namespace;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -94,6 +95,11 @@ fn prepare(
     let mut waiting = plan.wait_for_parent;
     if plan.wait_at_once {
         proceed(channel, &mut waiting)?;
+    }
+    if let Some(offsets) = &plan.namespaces.time_offsets
+        && !plan.namespaces.needs_intermediate()
+    {
+        time_namespace::enter(offsets)?;
     }
     sys::process::set_dumpable(false).step(|| "prctl PR_SET_DUMPABLE")?;
     if plan.rootfs.opened_by_init {

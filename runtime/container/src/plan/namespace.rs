@@ -45,9 +45,9 @@ impl Namespaces {
         self.all() & flag != 0
     }
 
-    /// Some can't be made by the clone3 that makes init, or joined after it.
+    /// Some can't be joined after the clone3 that makes init.
     pub fn needs_intermediate(&self) -> bool {
-        !self.join.is_empty() || self.time_offsets.is_some()
+        !self.join.is_empty()
     }
 
     /// All that differ from the runtime's.
