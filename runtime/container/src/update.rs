@@ -41,7 +41,10 @@ impl Container {
     }
 
     fn resources(&self, value: &Value) -> Result<LinuxResources, Error> {
-        serde_json::from_value(value.clone()).map_err(|error| broken(&self.state.id, &error))
+        // By way of the text: decoding from values would be all of it once more in the binary.
+        serde_json::to_vec(value)
+            .and_then(|text| serde_json::from_slice(&text))
+            .map_err(|error| broken(&self.state.id, &error))
     }
 }
 
@@ -53,7 +56,9 @@ pub(crate) fn saved(id: &str, resources: Option<&LinuxResources>) -> Result<Opti
 
 /// `resources` as JSON, without the devices.
 fn without_devices(id: &str, resources: &LinuxResources) -> Result<Value, Error> {
-    let mut value = serde_json::to_value(resources).map_err(|error| broken(id, &error))?;
+    let mut value: Value = serde_json::to_vec(resources)
+        .and_then(|text| serde_json::from_slice(&text))
+        .map_err(|error| broken(id, &error))?;
     if let Some(object) = value.as_object_mut() {
         object.remove("devices");
     }

@@ -75,12 +75,12 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn decode(name: &str, from: impl Read) -> Result<LinuxResources, Error> {
-    // By way of an object: a structure would be read from an array too.
-    let object: serde_json::Result<Map<String, Value>> =
-        serde_json::from_reader(io::BufReader::new(from));
-    object
-        .and_then(|object| serde_json::from_value(Value::Object(object)))
+fn decode(name: &str, mut from: impl Read) -> Result<LinuxResources, Error> {
+    let mut text = Vec::new();
+    from.read_to_end(&mut text).map_err(|e| Error::file("read", Path::new(name), e))?;
+    // As an object first: a structure would be read from an array too.
+    serde_json::from_slice::<Map<String, Value>>(&text)
+        .and_then(|_| serde_json::from_slice(&text))
         .map_err(|source| Error::Resources { name: name.to_owned(), source })
 }
 
@@ -101,7 +101,8 @@ fn from_flags(arguments: &ArgMatches) -> Result<LinuxResources, Error> {
         let section = changes.entry(section).or_insert_with(|| json!({}));
         section[key] = value;
     }
-    serde_json::from_value(Value::Object(changes))
+    serde_json::to_vec(&changes)
+        .and_then(|text| serde_json::from_slice(&text))
         .map_err(|source| Error::Resources { name: "the flags".to_owned(), source })
 }
 
