@@ -14,6 +14,9 @@ const APPARMOR: &[Need] = &[Need::AppArmor, Need::Command("apparmor_parser")];
 pub const CASES: &[Case] = &[
     Case::new("security/apparmor-profile-of-init-and-exec", apparmor).needs(APPARMOR),
     Case::new("security/apparmor-profile-of-exec-alone", apparmor_exec).needs(APPARMOR),
+    Case::new("security/apparmor-profile-without-apparmor", no_apparmor)
+        .needs(&[Need::NoAppArmor])
+        .not_on(&[(Peer::Crun, "crun 1.8.1 leaves its cgroup")]),
     Case::new("security/selinux-label-without-selinux", no_selinux)
         .needs(&[Need::NoSelinux])
         .not_on(&[(Peer::Crun, "crun ignores it")]),
@@ -83,6 +86,21 @@ fn apparmor_exec(env: &mut Env) -> Outcome {
     let output = env.exec(&id, &["--apparmor", "no-such-profile"], &["true"]).exits(255)?;
     ensure!(output.stderr.contains("no-such-profile"), "{output}");
     env.delete_all()
+}
+
+fn no_apparmor(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set("/process/apparmorProfile", json!("some-profile"))?;
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.contains("apparmor"), "{output}");
+    if env.is(Peer::Ghost) {
+        ensure!(output.stderr.contains("process.apparmorProfile"), "{output}");
+        ensure!(output.stderr.contains("some-profile"), "{output}");
+    }
+    env.nothing_left()?;
+    bundle.set("/process/apparmorProfile", json!(""))?;
+    env.run(&bundle)?.ok()?;
+    Ok(())
 }
 
 const LABEL: &str = "system_u:system_r:container_t:s0:c1,c2";

@@ -342,6 +342,7 @@ fn bad_io_priority(env: &mut Env) -> Outcome {
         (json!({"class": "IOPRIO_CLASS_BE", "priority": 8}), ["ioPriority.priority", "8"]),
         (json!({"class": "IOPRIO_CLASS_BE", "priority": -1}), ["ioPriority.priority", "-1"]),
         (json!({"class": "IOPRIO_CLASS_X", "priority": 1}), ["ioPriority.class", "IOPRIO_CLASS_X"]),
+        (json!({"priority": 1}), ["ioPriority.class", "missing"]),
     ] {
         refused(env, "/process/ioPriority", &value, &words)?;
     }

@@ -74,6 +74,8 @@ pub enum Need {
     Native,
     /// AppArmor enabled in the kernel.
     AppArmor,
+    /// Not enabled.
+    NoAppArmor,
     /// systemd as process 1, with cgroup v2. A runner of such cases alone stays in the machine's pid
     /// namespace: systemd is told numbers of processes.
     Systemd,
@@ -114,6 +116,7 @@ impl Need {
                 | Self::Controllers
                 | Self::Cpuset
                 | Self::AppArmor
+                | Self::NoAppArmor
                 | Self::Systemd
         )
     }

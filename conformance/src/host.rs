@@ -61,6 +61,7 @@ impl Host {
             Need::Systemd => {
                 (self.v2 && self.systemd, "process 1 is not systemd with cgroup v2".to_owned())
             }
+            Need::NoAppArmor => (!self.apparmor, "AppArmor is enabled".to_owned()),
             Need::AppArmor => (self.apparmor, "AppArmor is not enabled".to_owned()),
             Need::SysResource => (self.sys_resource, "no CAP_SYS_RESOURCE".to_owned()),
             Need::TimeNamespace => {

@@ -48,13 +48,13 @@ impl Bundle {
         Some(Node::read(&self.text)?.line(&self.text, path)).filter(|_| !path.is_empty())
     }
 
-    /// Whether config.json has `true` at this path, be it a field that oci-spec knows or not.
-    pub(crate) fn says_true(&self, path: &str) -> bool {
+    /// What config.json has at this path, be it a field that oci-spec knows or not.
+    pub(crate) fn text_at(&self, path: &str) -> Option<&[u8]> {
         let names = json_path::names(path);
-        let Some(tree) = Node::read(&self.text) else { return false };
+        let tree = Node::read(&self.text)?;
         let chain = tree.along(&names);
-        let found = chain.last().filter(|_| chain.len() == names.len());
-        found.is_some_and(|member| self.text[member.value.range.clone()] == *b"true")
+        let found = chain.last().filter(|_| chain.len() == names.len())?;
+        Some(&self.text[found.value.range.clone()])
     }
 
     /// The container's root directory on the host.

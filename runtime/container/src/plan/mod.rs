@@ -170,7 +170,15 @@ fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
     let Some(process) = input.bundle.spec.process() else {
         return Err(Error::invalid("process", "missing"));
     };
-    let mut plan = process::plan("process", process, input.preserve_fds, input.has_console)?;
+    let mut report = Report::default();
+    // oci-spec makes up one that is missing.
+    let class = "process.ioPriority.class";
+    if process.io_priority().is_some() && input.bundle.text_at(class).is_none() {
+        report.add(class, "missing");
+    }
+    let plan = process::plan("process", process, input.preserve_fds, input.has_console);
+    let plan = report.keep(plan);
+    let mut plan = report.finish(plan)?;
     // That is for exec only: what holds for init is said by linux.resources.cpu.cpus.
     (plan.scheduling.initial_cpus, plan.scheduling.final_cpus) = (None, None);
     Ok(plan)
@@ -180,7 +188,7 @@ fn intel_rdt(input: &Input<'_>, linux: &Linux) -> Result<Option<intel_rdt::Plan>
     let Some(given) = linux.intel_rdt() else { return Ok(None) };
     // Deprecated, for parts of what a monitoring group has; oci-spec does not read them.
     let flags = ["linux.intelRdt.enableCMT", "linux.intelRdt.enableMBM"];
-    let monitored = flags.into_iter().any(|flag| input.bundle.says_true(flag));
+    let monitored = flags.into_iter().any(|flag| input.bundle.text_at(flag) == Some(b"true"));
     intel_rdt::plan(given, input.id, monitored, intel_rdt::mount_point).map(Some)
 }
 

@@ -121,7 +121,8 @@ pub(crate) fn plan(
         }
     }
     let scheduling = report.take(scheduling(at, process));
-    report.take(label::check(&field("selinuxLabel"), process.selinux_label()));
+    report.take(label::selinux(&field("selinuxLabel"), process.selinux_label()));
+    report.take(label::apparmor(&field("apparmorProfile"), process.apparmor_profile()));
     if let Some(score) = process.oom_score_adj().filter(|score| !OOM_SCORES.contains(score)) {
         report.add(field("oomScoreAdj"), format!("{score} is not from -1000 to 1000"));
     }
