@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("mount-targets/below-another-mount", below),
     Case::new("mount-targets/inside-a-read-only-root", readonly_root),
     Case::new("mount-targets/that-can-not-be", refused).not_on(&[OLD, CRUN]),
+    Case::new("mount-targets/root-that-can-not-be", refused_root).not_on(&[OLD, CRUN]),
     Case::new("mount-targets/masked-and-read-only-paths-that-can-not-be", refused_paths)
         .not_on(&[(Peer::Runc, "runc 1.1.5 takes relative ones"), CRUN]),
     Case::new("mount-targets/of-another-kind", other_kind).not_on(&[OLD, CRUN]),
@@ -179,6 +180,22 @@ fn refused(env: &mut Env) -> Outcome {
             .map_err(|failure| Failure(format!("{mount}: {failure}")))?;
     }
     Ok(())
+}
+
+fn refused_root(env: &mut Env) -> Outcome {
+    for (root, words) in [
+        (json!({"path": ""}), &["root.path", "empty"][..]),
+        (json!({"path": "a\0b"}), &["root.path", "NUL byte"]),
+        (json!({"path": "nowhere"}), &["root.path", "/nowhere", "no such file or directory"]),
+        (json!({"path": "config.json"}), &["root.path", "/config.json", "not a directory"]),
+    ] {
+        let mut bundle = env.bundle()?;
+        bundle.set("/root", root.clone())?;
+        refuses(env, &bundle, words).map_err(|failure| Failure(format!("{root}: {failure}")))?;
+    }
+    let mut bundle = env.bundle()?;
+    bundle.remove("/root")?;
+    refuses(env, &bundle, &["root", "missing"])
 }
 
 fn refused_paths(env: &mut Env) -> Outcome {

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -103,7 +104,7 @@ pub(super) fn plan(
 ) -> Result<RootfsPlan, Error> {
     let spec = &input.bundle.spec;
     let mut report = Report::default();
-    let path = report.keep(input.bundle.rootfs());
+    let path = report.keep(input.bundle.rootfs().and_then(without_nul));
     let joined = namespaces.new & flag::MOUNT == 0;
     if let Some(path) = path.iter().find(|path| !joined && !path.is_dir()) {
         let why = if path.exists() { Errno::ENOTDIR } else { Errno::ENOENT };
@@ -146,6 +147,13 @@ pub(super) fn plan(
         readonly_paths,
         label,
     }))
+}
+
+fn without_nul(path: PathBuf) -> Result<PathBuf, Error> {
+    match path.as_os_str().as_bytes().contains(&0) {
+        true => Err(Error::invalid("root.path", format!("{path:?} has a NUL byte"))),
+        false => Ok(path),
+    }
 }
 
 /// `linux.rootfsPropagation`
