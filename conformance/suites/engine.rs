@@ -14,9 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::call::{Call, Running, wait_until};
 use crate::case::{Failure, Outcome};
-use crate::ensure;
 use crate::env::Env;
 use crate::leaks;
+use crate::{ensure, ensure_eq};
 
 /// What of the machine's /run an engine needs in its own: the way to systemd.
 const KEPT: &[&str] = &["/run/systemd", "/run/dbus"];
@@ -91,6 +91,18 @@ impl Daemon {
         self.running.wait()?;
         Ok(())
     }
+}
+
+/// Unmount the storage directory that podman and buildah bind on itself; nothing else may be mounted
+/// beside it or below.
+pub fn unmount_storage(storage: &Path) -> Outcome {
+    let parent = storage.parent().unwrap_or(storage).to_string_lossy().into_owned();
+    for line in leaks::mounts().iter().rev().filter(|line| line.contains(&parent)) {
+        let target = line.split(' ').nth(4).unwrap_or_default();
+        ensure_eq!(target, storage.to_string_lossy(), "a mount is left");
+        unmount(target, UnmountFlags::empty())?;
+    }
+    Ok(())
 }
 
 /// Remove the group `name` of every hierarchy, which the engine keeps; the groups below it, the

@@ -1,17 +1,29 @@
 //! Real engines that drive the runtime.
 
+mod buildah;
 mod containerd;
 mod docker;
 mod engine;
 mod image;
 mod manual;
 mod podman;
+mod podman_isolation;
+mod podman_life;
 mod podman_rootless;
 
 use crate::case::Case;
 
 /// Every suite's cases.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let suites = [containerd::CASES, docker::CASES, podman::CASES, podman_rootless::CASES];
-    suites.into_iter().flatten()
+    [
+        buildah::CASES,
+        containerd::CASES,
+        docker::CASES,
+        podman::CASES,
+        podman_isolation::CASES,
+        podman_life::CASES,
+        podman_rootless::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -2,10 +2,11 @@
 //! runtime's answers. Storage, state and image are the case's own, and there is no network.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::engine;
 use crate::call::{Call, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::console::Terminal;
@@ -47,15 +48,18 @@ const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static 
 }
 
 /// podman with its own storage.
-struct Podman<'a> {
+pub struct Podman<'a> {
     env: &'a Env<'a>,
-    dir: PathBuf,
+    /// Its files.
+    pub dir: PathBuf,
+    /// The value of `--runtime`; none leaves it to the configuration.
+    pub runtime: Option<String>,
     json: bool,
 }
 
 impl<'a> Podman<'a> {
     /// Import the image "box".
-    fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
+    pub fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
         let dir = env.dir.join("podman");
         fs::create_dir(&dir)?;
         let tar = dir.join("box.tar").to_string_lossy().into_owned();
@@ -66,15 +70,18 @@ impl<'a> Podman<'a> {
             dir.join("containers.conf"),
             format!("[engine]\nruntime_supports_json = [\"{name}\"]\n"),
         )?;
-        let podman = Self { env, dir, json: true };
+        let runtime = Some(env.shared.runtime.to_string_lossy().into_owned());
+        let podman = Self { env, dir, runtime, json: true };
         podman.call(&["import", &tar, "box"]).ok()?;
         Ok(podman)
     }
 
-    fn call(&self, words: &[&str]) -> Call {
+    /// A podman command.
+    pub fn call(&self, words: &[&str]) -> Call {
         let path = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
         let (root, run, tmp) = (path("root"), path("run"), path("tmp"));
-        let runtime = self.env.shared.runtime.to_string_lossy().into_owned();
+        let runtime = self.runtime.as_deref();
+        let runtime = runtime.map_or_else(Vec::new, |runtime| vec!["--runtime", runtime]);
         let global = [
             "podman",
             "--root",
@@ -89,68 +96,40 @@ impl<'a> Podman<'a> {
             "cgroupfs",
             "--events-backend",
             "file",
-            "--runtime",
-            &runtime,
         ];
-        let call = self.env.command(&[&global[..], words].concat());
+        let call = self.env.command(&[&global[..], &runtime, words].concat());
         let call = call.limit(self.env.shared.limit * 3);
         if self.json { call.env("CONTAINERS_CONF", path("containers.conf")) } else { call }
     }
 
     /// `podman run` with the flags that every container here has.
-    fn run(&self, flags: &[&str], command: &[&str]) -> Call {
+    pub fn run(&self, flags: &[&str], command: &[&str]) -> Call {
         let parent = format!("/{}", self.env.id("parent"));
         let own = ["run", "--network", "none", "--cgroup-parent", &parent];
         self.call(&[&own[..], flags, &["box"], command].concat())
     }
 
     /// `podman run -d --name NAME` of a shell script.
-    fn start(&self, name: &str, script: &str) -> Outcome {
+    pub fn start(&self, name: &str, script: &str) -> Outcome {
         self.run(&["-d", "--name", name], &["sh", "-c", script]).ok()?;
         Ok(())
     }
 
-    fn inspect(&self, name: &str, format: &str) -> Result<String, Failure> {
+    /// One field of `podman inspect`.
+    pub fn inspect(&self, name: &str, format: &str) -> Result<String, Failure> {
         let output = self.call(&["inspect", "--format", format, name]).ok()?;
         Ok(output.stdout.trim().to_owned())
     }
 
     /// Remove all containers, and check that podman and the runtime agree that they are gone.
-    fn end(self) -> Outcome {
+    pub fn end(self) -> Outcome {
         self.call(&["rm", "-f", "-t", "0", "-a"]).ok()?;
-        let parent = self.env.id("parent");
-        for root in self.env.shared.host.cgroup_roots() {
-            remove_groups(self.env, &root.join(&parent))?;
-        }
-        let storage = self.dir.join("root").to_string_lossy().into_owned();
-        // podman binds its storage on itself.
-        for line in crate::leaks::mounts().iter().rev().filter(|line| line.contains(&storage)) {
-            let target = line.split(' ').nth(4).unwrap_or_default();
-            ensure_eq!(target, format!("{storage}/vfs"), "a mount is left");
-            rustix::mount::unmount(target, rustix::mount::UnmountFlags::empty())?;
-        }
-        Ok(())
+        // The parent group, and those of pods and of conmon, are podman's to keep.
+        engine::remove_groups(self.env, &self.env.id("parent"), |name| {
+            name.contains("conmon") || !name.starts_with("libpod-")
+        })?;
+        engine::unmount_storage(&self.dir.join("root/vfs"))
     }
-}
-
-/// Remove the parent group and those of conmon, which are podman's to keep; a container's own group
-/// must be gone.
-fn remove_groups(env: &Env, group: &Path) -> Outcome {
-    if !group.exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(group)?.flatten() {
-        if entry.file_type()?.is_dir() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let container = name.starts_with("libpod-") && !name.contains("conmon");
-            ensure!(!container, "a group is left: {}", entry.path().display());
-            remove_groups(env, &entry.path())?;
-        }
-    }
-    wait_until(env.shared.limit, &format!("{} to be empty", group.display()), || {
-        crate::leaks::reap();
-        Ok(fs::remove_dir(group).ok())
-    })
 }
 
 fn exit_codes(env: &mut Env) -> Outcome {

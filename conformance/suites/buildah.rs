@@ -1,0 +1,163 @@
+//! buildah with OCI isolation, which drives the runtime without conmon; and conmon without an engine.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{engine, image, manual};
+use crate::call::{Call, wait_until};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::console::Terminal;
+use crate::env::Env;
+use crate::{ensure, ensure_eq};
+
+const BUILDAH: &[Need] = &[Need::Native, Need::Controllers, Need::Command("buildah")];
+const CONMON: &[Need] = &[Need::Native, Need::Command("conmon")];
+const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
+
+/// The cases of this suite.
+pub const CASES: &[Case] = &[
+    Case::new("buildah/run", run).needs(BUILDAH).not_on(CRUN),
+    Case::new("buildah/run-terminal", terminal).needs(BUILDAH).not_on(CRUN),
+    Case::new("buildah/bud", bud).needs(BUILDAH).not_on(CRUN),
+    Case::new("conmon/create-and-start", conmon).needs(CONMON).not_on(CRUN),
+];
+
+/// buildah with its own storage and a working container.
+struct Buildah<'a> {
+    env: &'a Env<'a>,
+    container: String,
+}
+
+impl<'a> Buildah<'a> {
+    fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
+        let mut buildah = Self { env, container: String::new() };
+        let image = format!("oci:{}:latest", image::layout(env)?.display());
+        let parent = format!("/{}", env.mark);
+        let output = buildah.call(&["from", "--cgroup-parent", &parent, &image]).ok()?;
+        buildah.container = output.stdout.trim().to_owned();
+        Ok(buildah)
+    }
+
+    /// A command, with the manual's environment.
+    fn call(&self, words: &[&str]) -> Call {
+        let path = |name: &str| self.env.dir.join(name).to_string_lossy().into_owned();
+        let (root, run) = (path("root"), path("run"));
+        let global = ["buildah", "--root", &root, "--runroot", &run, "--storage-driver", "vfs"];
+        let call = self.env.command(&[&global[..], words].concat());
+        call.limit(self.env.shared.limit * 3)
+    }
+
+    fn run(&self, flags: &[&str], command: &[&str]) -> Result<Call, Failure> {
+        let own = ["run", "--network", "none"];
+        let mut call = self.call(&[&own[..], flags, &[&self.container, "--"], command].concat());
+        for setting in manual::snippet(self.env, "buildah-environment")?.split_whitespace() {
+            let (name, value) = setting.split_once('=').unwrap_or_default();
+            call = call.env(name, value);
+        }
+        Ok(call)
+    }
+
+    fn end(self) -> Outcome {
+        self.call(&["rm", "--all"]).ok()?;
+        engine::unmount_storage(&self.env.dir.join("root/vfs"))?;
+        engine::remove_groups(self.env, &self.env.mark, |_| false)
+    }
+}
+
+fn run(env: &mut Env) -> Outcome {
+    let buildah = Buildah::new(env)?;
+    let output = buildah.run(&[], &["sh", "-c", "echo out; echo err >&2; exit 4"])?.exits(4)?;
+    ensure_eq!(output.stdout, "out\n", "stdout");
+    ensure!(output.stderr.starts_with("err\n"), "{output}");
+    let output = buildah.run(&[], &["nosuch"])?.exits(1)?;
+    ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
+    let data = env.dir.join("data");
+    fs::create_dir(&data)?;
+    let volume = format!("{}:/mnt", data.display());
+    let flags = ["--user", "5:6", "--workingdir", "/tmp", "--env", "A=b", "--cap-drop", "all"];
+    let output = buildah.run(&flags, &["/bin/probe"])?.ok()?;
+    let found: Value = serde_json::from_str(&output.stdout)?;
+    ensure_eq!(found["status"]["Uid"], "5 5 5 5", "uid");
+    ensure_eq!(found["cwd"], "/tmp", "cwd");
+    ensure!(found["env"].to_string().contains("A=b"), "environment {}", found["env"]);
+    buildah.run(&["--volume", &volume], &["touch", "/mnt/new", "/kept"])?.ok()?;
+    ensure!(data.join("new").exists(), "the volume is not the directory");
+    buildah.run(&[], &["test", "-e", "/kept"])?.ok()?;
+    buildah.end()
+}
+
+fn terminal(env: &mut Env) -> Outcome {
+    let buildah = Buildah::new(env)?;
+    let (mut terminal, slave) = Terminal::open(37, 91)?;
+    let script = "tty; read line; echo got $line; exit 4";
+    let call = buildah.run(&["--terminal"], &["sh", "-c", script])?;
+    let running = call.on_terminal(&slave)?.spawn()?;
+    drop(slave);
+    terminal.expect("/dev/pts/", env.shared.limit)?;
+    terminal.write("typed\r")?;
+    terminal.expect("got typed", env.shared.limit)?;
+    running.wait()?.expect_code(4)?;
+    buildah.end()
+}
+
+fn bud(env: &mut Env) -> Outcome {
+    let buildah = Buildah::new(env)?;
+    let context = env.dir.join("context");
+    fs::create_dir(&context)?;
+    let lines = format!(
+        "FROM oci:{}:latest\nRUN echo built >/file && id -u >>/file && chmod 777 /mnt\n\
+         USER 5\nRUN id -u >/mnt/user\n",
+        env.dir.join("layout").display()
+    );
+    fs::write(context.join("Containerfile"), lines)?;
+    let folder = context.to_string_lossy().into_owned();
+    let runtime = env.shared.runtime.to_string_lossy().into_owned();
+    let parent = format!("/{}", env.mark);
+    let words = ["bud", "--isolation", "oci", "--runtime", &runtime, "--network", "none"];
+    let words = [&words[..], &["--cgroup-parent", &parent, "-t", "built", &folder]].concat();
+    buildah.call(&words).ok()?;
+    let output = buildah.call(&["from", "--pull-never", "--name", "two", "built"]).ok()?;
+    ensure_eq!(output.stdout.trim(), "two", "the container of what was built");
+    let place = buildah.call(&["mount", "two"]).ok()?.stdout;
+    let read = |name: &str| fs::read_to_string(Path::new(place.trim()).join(name));
+    ensure_eq!((read("file")?, read("mnt/user")?), ("built\n0\n".into(), "5\n".into()), "files");
+    buildah.call(&["umount", "two"]).ok()?;
+    buildah.end()
+}
+
+/// conmon, called as podman and CRI-O call it.
+fn conmon(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.shell("echo one; echo two >&2; read line; exit 7");
+    bundle.save()?;
+    let (id, path) = (env.id("one"), |name: &str| env.dir.join(name));
+    env.adopt(&id);
+    fs::create_dir(path("exits"))?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    let root = format!("--root={}", env.root().display());
+    let runtime = text(env.shared.runtime.clone());
+    let words = ["conmon", "--api-version", "1", "--cid", &id, "--cuuid", &id, "--name", "one"];
+    let (log, pid, own) = (text(path("log")), text(path("pid")), text(path("conmon.pid")));
+    let (dir, exits) = (text(bundle.dir.clone()), text(path("exits")));
+    let (log, folder) = (format!("k8s-file:{log}"), text(env.dir.clone()));
+    let words = [&words[..], &["--runtime", &runtime, "--runtime-arg", &root]].concat();
+    let words = [&words[..], &["--bundle", &dir, "--exit-dir", &exits, "--full-attach"]].concat();
+    let words = [&words[..], &["--log-path", &log, "--socket-dir-path", &folder]].concat();
+    let words = [&words[..], &["--container-pidfile", &pid, "--conmon-pidfile", &own]].concat();
+    env.command(&words).ok()?;
+    ensure_eq!(env.wait_file(&path("pid"))?, env.pid(&id)?.to_string(), "the pid file");
+    ensure_eq!(env.status(&id)?, "created", "status");
+    env.verb("start", &id).ok()?;
+    // Its stdin is empty, so the container ends.
+    let code = env.wait_file(&path("exits").join(&id))?;
+    ensure_eq!(code, "7", "the exit code that conmon saw");
+    wait_until(env.shared.limit, "the log", || {
+        let lines = fs::read_to_string(path("log"))?;
+        let has = |end: &str| lines.lines().any(|line| line.ends_with(end));
+        Ok((has("stdout F one") && has("stderr F two")).then_some(()))
+    })?;
+    env.verb("delete", &id).ok()?;
+    Ok(())
+}
