@@ -29,9 +29,11 @@ mod namespace_mixes;
 mod namespaces;
 mod network;
 mod notify;
+mod other_platforms;
 mod pidfd;
 mod process;
 mod readiness;
+mod resources;
 mod rootless;
 mod scheduling;
 mod seccomp;
@@ -91,6 +93,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         events::CASES,
         bad_values::CASES,
         check::CASES,
+        resources::CASES,
+        other_platforms::CASES,
         budget::CASES,
     ]
     .into_iter()

@@ -35,12 +35,14 @@ fn types(env: &mut Env) -> Outcome {
     bundle.set("/linux/namespaces/-", json!({"type": "dream"}))?;
     bundle.capabilities(&["bounding"], &["CAP_KILL", "CAP_DREAM", "CAP_CHOWN"]);
     bundle.mount(json!({"type": "nowhere"}))?;
+    let namespaces = bundle.config["linux"]["namespaces"].as_array().map_or(0, Vec::len);
+    let dream = format!("linux.namespaces[{}].type: ", namespaces - 1);
     let output = env.run(&bundle)?.exits(1)?;
     ensure_eq!(output.stderr.lines().count(), 1, "lines of {output}");
     for (place, text) in [
         ("process.args: ", "\"a word\""),
         ("process.user.uid: ", "-7"),
-        ("linux.namespaces[5].type: ", "\"dream\""),
+        (dream.as_str(), "\"dream\""),
         ("process.capabilities.bounding[1]: ", "CAP_DREAM"),
     ] {
         let line = line_of(&bundle, text)?;

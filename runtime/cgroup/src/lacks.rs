@@ -66,6 +66,9 @@ impl Cgroup {
         {
             return fails(Errno::ENOENT);
         }
+        if write.unified && self.mode == Mode::V2 && is_unknown(&root, write) {
+            return fails(Errno::ENOENT);
+        }
         let possible = match &*write.file {
             "cpuset.cpus" => "/sys/devices/system/cpu/possible",
             "cpuset.mems" => "/sys/devices/system/node/possible",
@@ -77,6 +80,16 @@ impl Cgroup {
             _ => None,
         }
     }
+}
+
+/// Whether a cgroup that has the controller lacks the file. The root does not have all.
+fn is_unknown(root: &Path, write: &Write) -> bool {
+    let Ok(entries) = std::fs::read_dir(root) else { return false };
+    let group = entries.flatten().map(|entry| entry.path()).find(|path| {
+        let controllers = read_path(&path.join("cgroup.controllers")).unwrap_or_default();
+        controllers.split_whitespace().any(|name| name == write.controller)
+    });
+    group.is_some_and(|group| !group.join(&*write.file).exists())
 }
 
 /// Whether the kernel has pages of a size such as "2MB".

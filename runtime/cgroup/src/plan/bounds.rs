@@ -11,6 +11,17 @@ const WEIGHTS: std::ops::RangeInclusive<i64> = 10..=1000;
 /// In microseconds: the kernel's shortest and longest period.
 const PERIODS: std::ops::RangeInclusive<u64> = 1_000..=1_000_000;
 
+/// v2's, which are written through `unified` alone or by other fields too.
+const MEMORY_FILES: &[&str] = &[
+    "memory.min",
+    "memory.low",
+    "memory.high",
+    "memory.max",
+    "memory.swap.high",
+    "memory.swap.max",
+    "memory.zswap.max",
+];
+
 /// All that is out of bounds.
 pub(crate) fn check(resources: &LinuxResources) -> Result<()> {
     let mut errors = Vec::new();
@@ -22,6 +33,13 @@ pub(crate) fn check(resources: &LinuxResources) -> Result<()> {
     }
     if let Some(values) = resources.block_io() {
         block_io(values, &mut errors);
+    }
+    for (file, value) in resources.unified().iter().flatten() {
+        let number = value == "max" || value.starts_with(|first: char| first.is_ascii_digit());
+        if MEMORY_FILES.contains(&file.as_str()) && !number {
+            let reason = "is neither a number of bytes nor max";
+            errors.push(invalid(format!("unified[{file}]"), value, reason));
+        }
     }
     Error::all(errors)
 }
