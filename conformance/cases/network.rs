@@ -28,6 +28,8 @@ pub const CASES: &[Case] = &[
     case("network/device-ends-with-the-container", ends),
     case("network/bad-devices-are-refused", bad),
     case("network/devices-without-a-namespace", no_namespace),
+    case("network/devices-without-privileges", no_privileges),
+    case("network/features-say-so", features),
     case("network/no-device-moves-when-one-can-not", one_fails),
     case("network/devices-come-back-from-a-failed-create", late_failure),
 ];
@@ -191,6 +193,22 @@ fn no_namespace(env: &mut Env) -> Outcome {
         shows(&output, &["inet 10.1.2.3/24"])?;
     }
     env.nothing_left()
+}
+
+fn no_privileges(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = bundle(env, json!({"lo": {"name": "eth0"}}), "true")?;
+    bundle.namespace("network", None)?;
+    let output = env.run(&bundle)?.exits(1)?;
+    let wanted = "linux.netDevices: only root can move network devices";
+    ensure!(output.stderr.contains(wanted), "{output}");
+    env.nothing_left()
+}
+
+fn features(env: &mut Env) -> Outcome {
+    let features: Value = serde_json::from_str(&env.runtime(&["features"]).ok()?.stdout)?;
+    ensure_eq!(features["linux"]["netDevices"]["enabled"], true, "netDevices");
+    Ok(())
 }
 
 fn one_fails(env: &mut Env) -> Outcome {

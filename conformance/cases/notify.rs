@@ -29,6 +29,8 @@ pub const CASES: &[Case] = &[
         (Peer::Crun, "it passes TSYNC on, which the kernel refuses beside a listener"),
     ]),
     Case::new("seccomp/notify-agent-that-ends", agent_ends).not_on(&[NO_STATE]),
+    Case::new("seccomp/notify-relative-listener-path", relative)
+        .not_on(&[(Peer::Crun, "wants an absolute path")]),
     Case::new("seccomp/notify-hook-without-descriptors", hook),
     Case::new("seccomp/notify-without-listener-path", no_path)
         .not_on(&[(Peer::Crun, "starts it with a listener that nobody has")]),
@@ -224,6 +226,15 @@ fn agent_ends(env: &mut Env) -> Outcome {
     ensure_eq!(run.wait()?.stdout, "ENOSYS\n", "getpgrp");
     ensure_eq!(env.status(&id)?, "running", "the other container");
     Ok(())
+}
+
+/// It is one below the bundle.
+fn relative(env: &mut Env) -> Outcome {
+    let agent = Agent::start(env, &["111=:4242"])?;
+    let bundle = leaving(env, Path::new("../agent.sock"), &["getpgrp"], GETPGRP)?;
+    ensure_eq!(env.run(&bundle)?.ok()?.stdout, "4242\n", "getpgrp");
+    drop(agent);
+    env.nothing_left()
 }
 
 fn hook(env: &mut Env) -> Outcome {

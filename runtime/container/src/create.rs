@@ -94,9 +94,7 @@ impl Prepared {
     /// Lets the program run. When that fails, the container is removed.
     pub fn start(self) -> Result<Running, Error> {
         let Prepared { container, process, channel } = self;
-        match start::ask(&channel, &container.state, process.pidfd.as_fd())
-            .and_then(|()| container.run_poststart())
-        {
+        match start::ask(&channel, &container).and_then(|()| container.run_poststart()) {
             Ok(()) => Ok(Running { container, process }),
             Err(error) => {
                 spawn::end(&process);

@@ -1,6 +1,6 @@
 //! start: the other end of the wait of a created container's init.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -10,7 +10,6 @@ use crate::agent::{self, Loaded};
 use crate::container::{Container, Status};
 use crate::error::{Context, Error};
 use crate::hooks;
-use crate::store::State;
 use crate::sync::{Channel, Message};
 
 impl Container {
@@ -24,11 +23,9 @@ impl Container {
             Status::Stopped => return Err(Error::StartStopped),
             _ => return Err(Error::StartRunning),
         }
-        let init = self.init()?.ok_or(Error::StartStopped)?;
         let channel = connect_to(&self.entry.socket())?;
         self.entry.remove_socket()?;
-        let started = ask(&channel, &self.state, init.as_fd());
-        started.and_then(|()| self.run_poststart()).inspect_err(|_| {
+        ask(&channel, self).and_then(|()| self.run_poststart()).inspect_err(|_| {
             // runtime-spec 1.3: a failed poststart hook stops the container. Without its agent, init
             // would wait for ever.
             if let Err(error) = self.end() {
@@ -48,7 +45,7 @@ impl Container {
 }
 
 /// Tells init to go on, and waits until its exec has closed the channel.
-pub(crate) fn ask(channel: &Channel, state: &State, init: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn ask(channel: &Channel, container: &Container) -> Result<(), Error> {
     match channel.send(&Message::Start) {
         // What it said last is read below.
         Ok(()) | Err(Errno::EPIPE) => {}
@@ -59,13 +56,11 @@ pub(crate) fn ask(channel: &Channel, state: &State, init: BorrowedFd<'_>) -> Res
             None => return Ok(()),
             Some(Message::Failed(failure)) => return Err(Error::Init(failure)),
             Some(Message::Listener(fd)) => {
+                let init = container.init()?.ok_or(Error::StartStopped)?;
+                let (state, pidfd) = (&container.state, init.as_fd());
                 // As runc has it, and the runtime-spec's example: not yet running.
                 let status = Status::Creating;
-                agent::hand_over(
-                    state,
-                    channel,
-                    &Loaded { pid: state.pid, pidfd: init, fd, status },
-                )?;
+                agent::hand_over(state, channel, &Loaded { pid: state.pid, pidfd, fd, status })?;
             }
             Some(_) => {
                 return Err(Error::system("read from the container's init", Errno::EPROTO));
