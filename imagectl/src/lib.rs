@@ -13,6 +13,7 @@ pub mod image;
 pub mod layer;
 pub mod progress;
 pub mod pull;
+pub mod push;
 pub mod reference;
 pub mod registry;
 pub mod store;

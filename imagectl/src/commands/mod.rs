@@ -1,6 +1,8 @@
 //! The command line: arguments to calls, results to text. One file a command.
 
 mod bundle;
+mod connection;
+mod copy;
 mod df;
 mod gc;
 mod import;
@@ -8,7 +10,9 @@ mod inspect;
 mod limits;
 mod list;
 mod load;
+mod login;
 mod pull;
+mod push;
 mod rm;
 mod save;
 mod tag;
@@ -40,6 +44,14 @@ pub struct Arguments {
 enum Command {
     /// Bring an image from a registry into the store
     Pull(pull::Pull),
+    /// Bring an image from the store to a registry
+    Push(push::Push),
+    /// Bring an image from a registry, layout or archive to another, past the store
+    Copy(copy::Copy),
+    /// Note a registry's credentials, once it takes them
+    Login(login::Login),
+    /// Forget a registry's credentials
+    Logout(login::Logout),
     /// List the store's images
     #[command(alias = "images")]
     List(list::List),
@@ -85,6 +97,10 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
     };
     match command {
         Command::Pull(command) => command.run(&open()?, out),
+        Command::Push(command) => command.run(&open()?, out),
+        Command::Copy(command) => command.run(&open()?, out),
+        Command::Login(command) => command.run(out),
+        Command::Logout(command) => command.run(out),
         Command::List(command) => command.run(&open()?, out),
         Command::Inspect(command) => command.run(&open()?, out),
         Command::Tag(command) => command.run(&open()?, out),

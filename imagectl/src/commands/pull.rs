@@ -1,10 +1,10 @@
 //! `imagectl pull`.
 
 use std::io::Write;
-use std::path::PathBuf;
 
-use clap::{ArgAction, Args};
+use clap::Args;
 
+use super::connection::ConnectionArguments;
 use super::limits::LimitArguments;
 use super::say;
 use crate::error::Result;
@@ -12,7 +12,6 @@ use crate::image::Platform;
 use crate::progress::Progress;
 use crate::pull::{self, Request};
 use crate::reference::Reference;
-use crate::registry::{Config, Credential};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -23,16 +22,8 @@ pub struct Pull {
     /// Take the image for another platform: os/arch or os/arch/variant
     #[arg(long)]
     platform: Option<String>,
-    /// Show the registry these credentials
-    #[arg(long, value_name = "USER:PASSWORD")]
-    creds: Option<String>,
-    /// Look for credentials in this file alone
-    #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Check the registry's certificate; with false, plain HTTP is tried too
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
-          num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    tls_verify: bool,
+    #[command(flatten)]
+    connection: ConnectionArguments,
     /// How many layers to fetch at once
     #[arg(long, value_name = "N", default_value_t = 4)]
     parallel: usize,
@@ -48,12 +39,7 @@ impl Pull {
         let request = Request {
             reference: Reference::parse(&self.reference)?,
             platform: self.platform.as_deref().map(Platform::parse).transpose()?,
-            registry: Config {
-                tls_verify: self.tls_verify,
-                credential: self.creds.as_deref().map(Credential::parse).transpose()?,
-                authfile: self.authfile,
-                ..Config::default()
-            },
+            registry: self.connection.config()?,
             // Owners, devices and overlayfs' marks are root's to make; others keep the blobs alone.
             unpack: rustix::process::geteuid().is_root(),
             parallel: self.parallel,

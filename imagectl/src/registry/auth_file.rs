@@ -132,7 +132,7 @@ fn choose<'a>(file: &'a AuthFile, reference: &Reference) -> Choice<'a> {
 
 /// The host of a key such as `https://index.docker.io/v1/`, by the name that image names use. A key
 /// with another path is podman's and no host.
-fn normal_host(key: &str) -> &str {
+pub(super) fn normal_host(key: &str) -> &str {
     let (key, url) = match key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")) {
         Some(rest) => (rest, true),
         None => (key, false),
@@ -179,7 +179,20 @@ struct HelperAnswer {
 }
 
 /// Asks `docker-credential-NAME`, by the protocol of Docker's credential helpers.
-fn ask_helper(name: &str, server: &str) -> Result<Option<Credential>> {
+pub(super) fn ask_helper(name: &str, server: &str) -> Result<Option<Credential>> {
+    let Some(answer) = run_helper(name, "get", server)? else { return Ok(None) };
+    let answer: HelperAnswer = serde_json::from_slice(&answer).map_err(|_| Error::Credentials {
+        path: PathBuf::from(format!("docker-credential-{name}")),
+        reason: "its answer is not JSON".into(),
+    })?;
+    Ok(Some(match answer.username.as_str() {
+        "<token>" => Credential::IdentityToken(answer.secret),
+        _ => Credential::Password { user: answer.username, password: answer.secret },
+    }))
+}
+
+/// Runs a helper with `input` on its standard input and gives what it says; `None` if it has nothing.
+pub(super) fn run_helper(name: &str, verb: &str, input: &str) -> Result<Option<Vec<u8>>> {
     let program = format!("docker-credential-{name}");
     let bad = |reason: String| Error::Credentials { path: PathBuf::from(&program), reason };
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
@@ -187,30 +200,24 @@ fn ask_helper(name: &str, server: &str) -> Result<Option<Credential>> {
     }
     let run = || -> std::io::Result<std::process::Output> {
         let mut child = Command::new(&program)
-            .arg("get")
+            .arg(verb)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
         if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(server.as_bytes())?;
+            stdin.write_all(input.as_bytes())?;
         }
         child.wait_with_output()
     };
     let output = run().map_err(|error| bad(error.to_string()))?;
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stdout);
-        if words.contains("credentials not found") {
-            return Ok(None);
-        }
-        return Err(bad(format!("{}", output.status)));
+    if output.status.success() {
+        return Ok(Some(output.stdout));
     }
-    let answer: HelperAnswer =
-        serde_json::from_slice(&output.stdout).map_err(|_| bad("its answer is not JSON".into()))?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Credential::IdentityToken(answer.secret),
-        _ => Credential::Password { user: answer.username, password: answer.secret },
-    }))
+    match String::from_utf8_lossy(&output.stdout).contains("credentials not found") {
+        true => Ok(None),
+        false => Err(bad(format!("{}", output.status))),
+    }
 }
 
 #[cfg(test)]

@@ -74,8 +74,7 @@ impl Registry {
         let mut received = from;
         let mut attempt = 0;
         loop {
-            let request =
-                Request { action: "get the layer", path: &path, accept: "", from: received };
+            let request = Request { from: received, ..Request::get("get the layer", &path) };
             let mut response = self.transport.send(&request).await?;
             let url = shown(response.url());
             let mut skip = to_skip(&response, received)?;

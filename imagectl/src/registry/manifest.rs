@@ -34,7 +34,7 @@ impl Registry {
         ]
         .join(", ");
         let path = self.path("manifests", version);
-        let request = Request { action: "get the manifest", path: &path, accept: &accept, from: 0 };
+        let request = Request { accept: &accept, ..Request::get("get the manifest", &path) };
         let response = self.transport.send(&request).await?;
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());
@@ -67,7 +67,7 @@ impl Registry {
     /// those of sending.
     pub async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let path = self.path("blobs", &descriptor.digest.to_string());
-        let request = Request { action: "get the config", path: &path, accept: "", from: 0 };
+        let request = Request::get("get the config", &path);
         let bytes = read(self.transport.send(&request).await?).await?;
         crate::store::check(|| format!("config {}", descriptor.digest), descriptor, &bytes)?;
         Ok(bytes)

@@ -1,12 +1,14 @@
-//! A registry client for pulling: manifests and blobs of one repository.
+//! A registry client: manifests and blobs of one repository, to and fro.
 
 mod auth_file;
 mod blob;
 mod challenge;
 mod credential;
+mod login;
 mod manifest;
 mod token;
 mod transport;
+mod upload;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +19,9 @@ use crate::reference::{DOCKER_HUB, Reference};
 pub use auth_file::find_credential;
 pub use blob::{PieceSender, Pieces, pieces};
 pub use credential::Credential;
+pub use login::{login, logout};
 pub use manifest::Fetched;
+pub use upload::Uploaded;
 
 use transport::Transport;
 
@@ -51,6 +55,26 @@ impl Default for Config {
     }
 }
 
+/// What is to be done with a repository, and so what to ask a token for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Writing, and reading from a repository to mount blobs from.
+    Push {
+        /// That repository.
+        mount: Option<String>,
+    },
+}
+
+/// Docker Hub's API is not at the host of its names.
+fn api_host(registry: &str) -> &str {
+    match registry {
+        DOCKER_HUB => "registry-1.docker.io",
+        host => host,
+    }
+}
+
 /// One repository of a registry.
 pub struct Registry {
     transport: Transport,
@@ -58,23 +82,33 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Prepares to talk to the registry of `reference`; nothing is sent yet.
+    /// Prepares to pull from the registry of `reference`; nothing is sent yet.
     ///
     /// # Errors
     /// [`crate::Error::Credentials`] for an auth file that can't be read, or
     /// [`crate::Error::Client`].
     pub fn new(reference: &Reference, config: &Config) -> Result<Self> {
+        Self::with_access(reference, config, Access::Pull)
+    }
+
+    /// As [`Self::new`], to do more than pull.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_access(reference: &Reference, config: &Config, access: Access) -> Result<Self> {
         let credential = match &config.credential {
             Some(credential) => Some(credential.clone()),
             None => find_credential(reference, config.authfile.as_deref())?,
         };
-        // Docker Hub's API is not at the host of its names.
-        let host = match reference.registry.as_str() {
-            DOCKER_HUB => "registry-1.docker.io",
-            host => host,
+        let own = &reference.repository;
+        let scope = match access {
+            Access::Pull => format!("repository:{own}:pull"),
+            Access::Push { mount: None } => format!("repository:{own}:pull,push"),
+            Access::Push { mount: Some(other) } => {
+                format!("repository:{own}:pull,push repository:{other}:pull")
+            }
         };
-        let scope = format!("repository:{}:pull", reference.repository);
-        let transport = Transport::new(host, scope, credential, config)?;
+        let transport = Transport::new(api_host(&reference.registry), scope, credential, config)?;
         Ok(Self { transport, repository: reference.repository.clone() })
     }
 

@@ -49,7 +49,7 @@ pub async fn fetch(
     }
     let mut query: Vec<(&str, &str)> =
         wanted.service.iter().map(|service| ("service", *service)).collect();
-    query.push(("scope", wanted.scope));
+    query.extend(wanted.scope.split(' ').filter(|s| !s.is_empty()).map(|s| ("scope", s)));
     let builder = match credential {
         Some(Credential::IdentityToken(token)) => {
             query.extend([

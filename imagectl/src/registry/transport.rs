@@ -3,10 +3,12 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::challenge::{self, Challenge};
 use super::{Config, Credential, token};
@@ -21,12 +23,36 @@ const PAUSE_LIMIT: Duration = Duration::from_secs(60);
 pub struct Request<'a> {
     /// What is being fetched, for errors.
     pub action: &'static str,
+    /// GET, or what changes something there.
+    pub method: Method,
     /// From `/v2/` on.
     pub path: &'a str,
+    /// Where to, if the registry itself named the place; then `path` means nothing.
+    pub url: Option<&'a Url>,
     /// The media types to ask for, or empty.
     pub accept: &'a str,
     /// The first byte wanted; 0 for all.
     pub from: u64,
+    /// Further headers.
+    pub headers: HeaderMap,
+    /// What is sent along; empty for nothing.
+    pub body: Bytes,
+}
+
+impl<'a> Request<'a> {
+    /// A plain GET of `path`.
+    pub fn get(action: &'static str, path: &'a str) -> Self {
+        Self {
+            action,
+            method: Method::GET,
+            path,
+            url: None,
+            accept: "",
+            from: 0,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
 }
 
 /// A connection pool to one registry, and what it takes to be let in.
@@ -145,9 +171,22 @@ impl Transport {
         let text = format!("{scheme}://{}{}", self.host, request.path);
         let bad = |url: &str, reason: String| Error::Protocol { url: url.to_owned(), reason };
         let first = Url::parse(&text).map_err(|error| bad(&text, error.to_string()))?;
-        let mut url = first.clone();
+        let mut url = request.url.unwrap_or(&first).clone();
+        let reading = matches!(request.method, Method::GET | Method::HEAD);
+        if request.url.is_some() && self.tls_verify && url.scheme() != "https" {
+            return Err(bad(
+                &shown(&url),
+                "the registry names a place without TLS, refused".into(),
+            ));
+        }
         for _ in 0..=REDIRECT_LIMIT {
-            let mut builder = self.client.get(url.clone());
+            let mut builder = self.client.request(request.method.clone(), url.clone());
+            builder = builder.headers(request.headers.clone());
+            if !request.body.is_empty() {
+                builder = builder.body(request.body.clone());
+            } else if !reading {
+                builder = builder.header(CONTENT_LENGTH, 0);
+            }
             if !request.accept.is_empty() {
                 builder = builder.header(ACCEPT, request.accept);
             }
@@ -164,7 +203,9 @@ impl Transport {
                 url: shown(&url),
                 source: source.without_url(),
             })?;
-            if !is_redirect(response.status()) {
+            // What changes something is only sent on where the answer says that it must be.
+            let follows = reading || matches!(response.status().as_u16(), 307 | 308);
+            if !is_redirect(response.status()) || !follows {
                 return Ok(response);
             }
             let next = response
@@ -205,7 +246,7 @@ impl Transport {
             let wanted = token::Wanted {
                 realm: challenge.parameters.get("realm").map_or("", String::as_str),
                 service: challenge.parameters.get("service").map(String::as_str),
-                scope: challenge.parameters.get("scope").unwrap_or(&self.scope),
+                scope: &self.scope_of(challenge),
                 plain: response.url().scheme() == "http" || !self.tls_verify,
             };
             let token = self.token(&wanted).await?;
@@ -232,6 +273,14 @@ impl Transport {
         value.set_sensitive(true);
         self.state(|state| state.authorization = Some(value));
         Ok(())
+    }
+
+    /// What the registry asks for; for a push, never less than pushing needs.
+    fn scope_of(&self, challenge: &Challenge) -> String {
+        match challenge.parameters.get("scope") {
+            Some(scope) if !self.scope.contains("push") => scope.clone(),
+            _ => self.scope.clone(),
+        }
     }
 
     /// Fetches a token, again where that may help.

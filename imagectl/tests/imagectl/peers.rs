@@ -43,12 +43,12 @@ pub fn run(sandbox: &Sandbox, program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {errors}");
 }
 
-/// Debian's registry with the images, ended with the test.
-struct Hub(std::process::Child);
+/// Debian's registry, ended with the test.
+pub struct Hub(std::process::Child);
 
 impl Hub {
-    fn start(sandbox: &Sandbox, port: &str) -> Self {
-        let hack = |name: &str| format!("{}/../hack/{name}", env!("CARGO_MANIFEST_DIR"));
+    /// An empty one.
+    pub fn empty(sandbox: &Sandbox, port: &str) -> Self {
         let data = sandbox.path.join("registry");
         let child = Command::new(hack("registry"))
             .args([data.to_str().unwrap(), port])
@@ -62,11 +62,21 @@ impl Hub {
             assert!(Instant::now() < deadline, "the registry doesn't answer");
             std::thread::sleep(Duration::from_millis(20));
         }
+        hub
+    }
+
+    /// One with the images.
+    fn start(sandbox: &Sandbox, port: &str) -> Self {
+        let hub = Self::empty(sandbox, port);
         // Packages are fetched once; the test directory outlives the sandbox.
         let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/images");
         run(sandbox, &hack("images"), &["--out", out, "--registry", &format!("127.0.0.1:{port}")]);
         hub
     }
+}
+
+fn hack(name: &str) -> String {
+    format!("{}/../hack/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 impl Drop for Hub {
@@ -77,7 +87,7 @@ impl Drop for Hub {
     }
 }
 
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port().to_string()
 }

@@ -33,6 +33,7 @@ impl Sandbox {
             .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", self.path.join("home"))
             .env("XDG_RUNTIME_DIR", self.path.join("run"))
+            .stdin(std::process::Stdio::null())
             .arg("--store")
             .arg(self.store());
         command

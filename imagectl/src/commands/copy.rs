@@ -1,0 +1,157 @@
+//! `imagectl copy`.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::connection::ConnectionArguments;
+use super::limits::LimitArguments;
+use super::say;
+use crate::archive::{self, Format, Source};
+use crate::error::{Error, Result};
+use crate::image::Platform;
+use crate::layer::Limits;
+use crate::progress::Progress;
+use crate::reference::Reference;
+use crate::registry::Config;
+use crate::store::{Store, StoredImage};
+use crate::{pull, push};
+
+#[derive(Debug, Args)]
+pub struct Copy {
+    /// From where: docker://NAME, oci:DIR, oci-archive:FILE or docker-archive:FILE; of these, the
+    /// only image. A bare name is docker://
+    #[arg(value_name = "SOURCE", verbatim_doc_comment)]
+    source: String,
+    /// To where, likewise; directories and files are new
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// Take the image for another platform: os/arch or os/arch/variant
+    #[arg(long)]
+    platform: Option<String>,
+    #[command(flatten)]
+    connection: ConnectionArguments,
+    /// How many blobs are on their way at once
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    parallel: usize,
+    /// Show no progress
+    #[arg(long, short)]
+    quiet: bool,
+    #[command(flatten)]
+    limits: LimitArguments,
+}
+
+/// One end of a copy.
+enum Place {
+    Registry(Reference),
+    Directory(PathBuf),
+    Archive(PathBuf, Format),
+}
+
+impl Place {
+    fn parse(text: &str) -> Result<Self> {
+        let path = |text: &str| PathBuf::from(text);
+        Ok(match text.split_once(':') {
+            Some(("oci", rest)) => Self::Directory(path(rest)),
+            Some(("oci-archive", rest)) => Self::Archive(path(rest), Format::OciArchive),
+            Some(("docker-archive", rest)) => Self::Archive(path(rest), Format::Docker),
+            _ => Self::Registry(Reference::parse(text)?),
+        })
+    }
+}
+
+/// What both ends need.
+struct Way {
+    registry: Config,
+    platform: Option<Platform>,
+    parallel: usize,
+    quiet: bool,
+    limits: Limits,
+}
+
+impl Copy {
+    pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let (source, target) = (Place::parse(&self.source)?, Place::parse(&self.target)?);
+        let way = Way {
+            registry: self.connection.config()?,
+            platform: self.platform.as_deref().map(Platform::parse).transpose()?,
+            parallel: self.parallel,
+            quiet: self.quiet,
+            limits: self.limits.limits()?,
+        };
+        // A store for the way: what is only passed on leaves nothing in the user's own.
+        let session = store.begin()?;
+        let between = Store::open(&session.fresh("copy"))?;
+        let image = bring(&between, source, &way)?;
+        let digest = image.descriptor.digest;
+        give(&between, image, target, way)?;
+        say(out, format_args!("{} {digest}", self.target))
+    }
+}
+
+fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
+    let load = |source: Source| -> Result<()> {
+        let request = archive::Request {
+            platform: way.platform.clone().unwrap_or_else(Platform::host),
+            name: None,
+            limits: way.limits,
+            unpack: false,
+        };
+        archive::load(between, source, &request).map(drop)
+    };
+    match source {
+        Place::Registry(reference) => {
+            let request = pull::Request {
+                reference,
+                platform: way.platform.clone(),
+                registry: way.registry.clone(),
+                unpack: false,
+                parallel: way.parallel,
+                limits: way.limits,
+            };
+            pull::pull(between, &request, Progress::new(way.quiet))?;
+        }
+        Place::Directory(path) => load(Source::Directory(path))?,
+        Place::Archive(path, _) => {
+            let file = File::open(&path).map_err(Error::io("open", path))?;
+            load(Source::Archive(Box::new(file)))?;
+        }
+    }
+    let images = between.images()?;
+    match images.as_slice() {
+        [image] => Ok(image.clone()),
+        images => Err(Error::Argument {
+            option: "SOURCE",
+            reason: format!(
+                "there are {} images; load and push the one that is meant",
+                images.len()
+            ),
+        }),
+    }
+}
+
+fn give(between: &Store, image: StoredImage, target: Place, way: Way) -> Result<()> {
+    let write = |path: &Path, format| -> Result<()> {
+        let file = File::options().write(true).create_new(true).mode(0o644).open(path);
+        let file = BufWriter::new(file.map_err(Error::io("create", path))?);
+        let image = std::slice::from_ref(&image);
+        archive::save(between, image, format, way.limits, file).inspect_err(|_| {
+            // The error at hand is the one to tell.
+            let _ = std::fs::remove_file(path);
+        })
+    };
+    match target {
+        Place::Directory(path) => {
+            archive::save_directory(between, std::slice::from_ref(&image), &path)
+        }
+        Place::Archive(path, format) => write(&path, format),
+        Place::Registry(target) => {
+            let (registry, parallel) = (way.registry, way.parallel);
+            let request = push::Request { image, target, registry, parallel };
+            push::push(between, &request, Progress::new(way.quiet)).map(drop)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Credentials that are kept, and forgotten.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Output, Stdio};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use super::archive::Archive;
+use super::registry::{Answer, Registry};
+use super::sandbox::Sandbox;
+
+const PASSWORD: &str = "pass-word-of-the-test";
+
+fn locked() -> Registry {
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(format!("user:{PASSWORD}")));
+    registry.rule(move |request| {
+        if request.headers.get("authorization") != Some(&basic) {
+            return Some(Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        (request.path == "/v2/").then(|| Answer::ok("application/json", b"{}"))
+    });
+    registry
+}
+
+fn login(sandbox: &Sandbox, registry: &str, password: &str, more: &[&str]) -> Output {
+    let mut child = sandbox
+        .command()
+        .args(["login", "--tls-verify=false", "-u", "user", "--password-stdin", registry])
+        .args(more)
+        .env("PATH", format!("{}:{}", sandbox.path.display(), std::env::var("PATH").unwrap()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = format!("{output:?}");
+    assert!(!said.contains(password), "{said}");
+    output
+}
+
+#[test]
+fn a_login_lasts_until_the_logout() {
+    let registry = locked();
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/x:t", registry.address);
+    let file = sandbox.path.join("run/containers/auth.json");
+    let wrong = login(&sandbox, &registry.address, "wrong-password", &[]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(!file.exists(), "what the registry refuses is not kept");
+
+    assert!(
+        login(&sandbox, &format!("https://{}/", registry.address), PASSWORD, &[]).status.success()
+    );
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let parent = std::fs::metadata(file.parent().unwrap()).unwrap();
+    assert_eq!(parent.permissions().mode() & 0o777, 0o700);
+    sandbox.pull(&reference);
+
+    // What others noted there stays.
+    let mut value: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    value["auths"]["quay.io"] = json!({ "auth": "dTpw" });
+    value["other"] = json!(1);
+    std::fs::write(&file, value.to_string()).unwrap();
+    sandbox.ok(&["logout", &registry.address]);
+    let value: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(value, json!({ "auths": { "quay.io": { "auth": "dTpw" } }, "other": 1 }));
+    assert!(sandbox.ok(&["logout", &registry.address]).contains("nothing to forget"));
+    assert!(sandbox.fails(&["pull", "-q", "--tls-verify=false", &reference]).contains("401"));
+    sandbox.ok(&["logout", "--all"]);
+    assert!(!std::fs::read_to_string(&file).unwrap().contains("quay.io"));
+}
+
+#[test]
+fn helpers_keep_what_the_file_gives_them() {
+    let registry = locked();
+    let sandbox = Sandbox::new();
+    let helper = sandbox.path.join("docker-credential-test");
+    let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\ncase $1 in store) cat >kept;; erase) rm kept;;
+get) test -e kept && cat kept || { echo credentials not found in native keychain; exit 1; };; esac\n";
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+    let file = sandbox.path.join("auth.json");
+    let before = json!({ "credsStore": "test" }).to_string();
+    std::fs::write(&file, &before).unwrap();
+    let authfile = ["--authfile", file.to_str().unwrap()];
+    let output = login(&sandbox, &registry.address, PASSWORD, &authfile);
+    assert!(output.status.success(), "{output:?}");
+    let kept: Value =
+        serde_json::from_slice(&std::fs::read(sandbox.path.join("kept")).unwrap()).unwrap();
+    assert_eq!(
+        kept,
+        json!({ "ServerURL": registry.address, "Username": "user", "Secret": PASSWORD })
+    );
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
+    let logout = || {
+        let path = format!("{}:{}", sandbox.path.display(), std::env::var("PATH").unwrap());
+        let mut command = sandbox.command();
+        command.args(["logout", &registry.address]).args(authfile).env("PATH", path);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    assert!(logout().contains("docker-credential-test"));
+    assert!(!sandbox.path.join("kept").exists());
+    assert!(logout().contains("nothing to forget"));
+}
+
+#[test]
+fn logins_that_make_no_sense() {
+    let sandbox = Sandbox::new();
+    for (arguments, words) in [
+        (&["login", "quay.io/x"][..], "no registry's host"),
+        (&["login", "-u", "a:b", "--password-stdin"], "without a colon"),
+        (&["login", "quay.io"], "--username"),
+        (&["login", "-u", "a", "quay.io"], "--password-stdin"),
+        (&["login", "-u", "a", "--password-stdin", "quay.io"], "empty"),
+    ] {
+        let error = sandbox.fails(arguments);
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+    let bad = sandbox.path.join("bad.json");
+    std::fs::write(&bad, format!("{{\"auths\": \"{PASSWORD}\"}}")).unwrap();
+    let error = sandbox.fails(&["logout", "--authfile", bad.to_str().unwrap()]);
+    assert!(error.contains("not a JSON object") && !error.contains(PASSWORD), "{error}");
+}
