@@ -170,7 +170,8 @@ fn host_options(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn check(env: &Env, name: &str, resources: Value, table: &[(&str, &str)]) -> Outcome {
+/// The files of a container with these limits.
+pub fn check(env: &Env, name: &str, resources: Value, table: &[(&str, &str)]) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.args(&["sleep", "1000"]);
     for (key, value) in resources.as_object().into_iter().flatten() {

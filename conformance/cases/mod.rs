@@ -2,6 +2,7 @@
 
 mod bad_values;
 mod budget;
+mod cgroups_hybrid;
 mod cgroups_v1;
 mod cgroups_v2;
 mod check;
@@ -21,6 +22,8 @@ mod kernel_mounts;
 mod labels;
 mod lifecycle;
 mod limits;
+mod limits_v1;
+mod limits_v2;
 mod memory_policy;
 mod mount_options;
 mod mount_targets;
@@ -79,6 +82,9 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         readiness::CASES,
         cgroups_v1::CASES,
         cgroups_v2::CASES,
+        limits_v1::CASES,
+        limits_v2::CASES,
+        cgroups_hybrid::CASES,
         systemd::CASES,
         systemd_limits::CASES,
         systemd_user::CASES,

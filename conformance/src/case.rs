@@ -81,6 +81,8 @@ pub enum Need {
     Systemd,
     /// CAP_SYS_RESOURCE in the runner.
     SysResource,
+    /// A kernel that divides real-time among the groups of the v1 cpu controller.
+    RealTimeGroups,
     /// A kernel that has time namespaces.
     TimeNamespace,
     /// Real-time scheduling: CAP_SYS_NICE, and cgroups that have real-time bandwidth.

@@ -64,6 +64,10 @@ impl Host {
             Need::NoAppArmor => (!self.apparmor, "AppArmor is enabled".to_owned()),
             Need::AppArmor => (self.apparmor, "AppArmor is not enabled".to_owned()),
             Need::SysResource => (self.sys_resource, "no CAP_SYS_RESOURCE".to_owned()),
+            Need::RealTimeGroups => (
+                Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists(),
+                "no real-time groups in the kernel".to_owned(),
+            ),
             Need::TimeNamespace => {
                 (Path::new("/proc/self/ns/time").exists(), "no time namespaces".to_owned())
             }
