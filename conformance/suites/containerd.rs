@@ -56,35 +56,48 @@ const DISABLED: &[&str] = &[
 
 /// containerd, running.
 pub struct Containerd<'a> {
-    env: &'a Env<'a>,
+    /// The case.
+    pub env: &'a Env<'a>,
     dir: PathBuf,
+    namespace: String,
     daemon: Daemon,
     runtime: String,
 }
 
 impl<'a> Containerd<'a> {
-    /// Start it and import the image.
-    fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
+    /// Start it and import the image. The namespace is the case's mark, and so is the group above the
+    /// containers'.
+    pub fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
+        let disabled = serde_json::to_string(DISABLED)?;
+        Self::with_config(env, &env.mark, &format!("version = 2\ndisabled_plugins = {disabled}\n"))
+    }
+
+    /// Start it with this configuration, and import the image into this namespace.
+    pub fn with_config(env: &'a Env<'a>, namespace: &str, config: &str) -> Result<Self, Failure> {
         let dir = env.dir.join("containerd");
         fs::create_dir(&dir)?;
-        let disabled = serde_json::to_string(DISABLED)?;
-        let config = format!("version = 2\ndisabled_plugins = {disabled}\n");
         fs::write(dir.join("config.toml"), config)?;
         engine::enter_run(env)?;
         let runtime = env.shared.runtime.to_string_lossy().into_owned();
         let daemon = start(env, &dir)?;
-        let containerd = Self { env, dir, daemon, runtime };
+        let containerd = Self { env, dir, namespace: namespace.to_owned(), daemon, runtime };
         let image = image::archive(env)?.to_string_lossy().into_owned();
         containerd.ctr(&["images", "import", "--snapshotter", "native", &image]).ok()?;
         Ok(containerd)
     }
 
-    fn ctr(&self, words: &[&str]) -> Call {
-        ctr(self.env, &self.dir, words)
+    /// The daemon's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir.join("sock")
+    }
+
+    /// A command of its client.
+    pub fn ctr(&self, words: &[&str]) -> Call {
+        ctr(self.env, &self.dir, &self.namespace, words)
     }
 
     /// `ctr run` of a shell script or another command.
-    fn run(&self, flags: &[&str], name: &str, command: &[&str]) -> Call {
+    pub fn run(&self, flags: &[&str], name: &str, command: &[&str]) -> Call {
         let own = ["run", "--snapshotter", "native", "--runc-binary", &self.runtime];
         self.ctr(&[&own[..], flags, &["box:latest", name], command].concat())
     }
@@ -129,7 +142,7 @@ impl<'a> Containerd<'a> {
     }
 
     /// Delete a container that may still run.
-    fn delete(&self, name: &str) -> Outcome {
+    pub fn delete(&self, name: &str) -> Outcome {
         if !["", "STOPPED"].contains(&self.status(name)?.as_str()) {
             self.ctr(&["tasks", "kill", "--signal", "KILL", name]).ok()?;
             self.wait_status(name, "STOPPED")?;
@@ -143,7 +156,7 @@ impl<'a> Containerd<'a> {
     }
 
     /// Stop the daemon, which must have no container left.
-    fn end(self) -> Outcome {
+    pub fn end(self) -> Outcome {
         let list = self.ctr(&["containers", "ls", "-q"]).ok()?;
         ensure_eq!(list.stdout, "", "containers at the end");
         wait_until(self.env.shared.limit, "the shims to end", || {
@@ -170,14 +183,13 @@ fn start(env: &Env, dir: &Path) -> Result<Daemon, Failure> {
         &path("sock"),
     ];
     Daemon::start(env.command(&words), env.shared.limit * 3, || {
-        Ok(ctr(env, dir, &["version"]).output()?.status.success())
+        Ok(ctr(env, dir, &env.mark, &["version"]).output()?.status.success())
     })
 }
 
-/// The namespace is the case's mark, and so is the group above the containers'.
-fn ctr(env: &Env, dir: &Path, words: &[&str]) -> Call {
+fn ctr(env: &Env, dir: &Path, namespace: &str, words: &[&str]) -> Call {
     let socket = dir.join("sock").to_string_lossy().into_owned();
-    let global = ["ctr", "--address", &socket, "--namespace", &env.mark];
+    let global = ["ctr", "--address", &socket, "--namespace", namespace];
     env.command(&[&global[..], words].concat()).limit(env.shared.limit * 3)
 }
 

@@ -24,7 +24,7 @@ pub fn layout(env: &Env) -> Result<PathBuf, Failure> {
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+        "config": {"Env": ["PATH=/bin"], "Cmd": ["sleep", "1000"]},
         "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
     });
     let mut config = store_json(env, &dir, &config)?;

@@ -2,6 +2,7 @@
 
 mod buildah;
 mod containerd;
+mod cri;
 mod docker;
 mod engine;
 mod image;
@@ -18,6 +19,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         buildah::CASES,
         containerd::CASES,
+        cri::CASES,
         docker::CASES,
         podman::CASES,
         podman_isolation::CASES,
