@@ -409,6 +409,20 @@ fn features(env: &mut Env) -> Outcome {
         ensure!(has("/linux/memoryPolicy/flags", "MPOL_F_STATIC_NODES"), "memoryPolicy.flags");
         let all = json!({"enabled": true, "schemata": true, "monitoring": true});
         ensure_eq!(features["linux"]["intelRdt"], all, "intelRdt");
+        for pointer in [
+            "/linux/cgroup/systemd",
+            "/linux/cgroup/systemdUser",
+            "/linux/cgroup/rdma",
+            "/linux/apparmor/enabled",
+            "/linux/selinux/enabled",
+            "/linux/netDevices/enabled",
+            "/linux/mountExtensions/idmap/enabled",
+        ] {
+            ensure_eq!(features.pointer(pointer), Some(&json!(true)), "{pointer}");
+        }
+        ensure!(has("/linux/namespaces", "time"), "the time namespace");
+        let unsafe_ones = "/potentiallyUnsafeConfigAnnotations";
+        ensure!(has(unsafe_ones, "org.systemd.property."), "{unsafe_ones}");
     }
     for pointer in ["/linux/cgroup/v1", "/linux/cgroup/v2", "/linux/seccomp/enabled"] {
         ensure_eq!(features.pointer(pointer), Some(&json!(true)), "{pointer}");

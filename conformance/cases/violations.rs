@@ -18,6 +18,7 @@ const GHOST: &[(Peer, &str)] = &[
 pub const CASES: &[Case] = &[
     Case::new("violations/of-types", types).not_on(GHOST),
     Case::new("violations/of-values", values).not_on(GHOST),
+    Case::new("violations/of-types-and-values", both).not_on(GHOST),
     Case::new("violations/in-the-log", log).not_on(GHOST),
     Case::new("violations/exec", exec).not_on(GHOST),
 ];
@@ -133,6 +134,24 @@ fn values(env: &mut Env) -> Outcome {
         let near = ["rlimits[1]", "source"].iter().any(|part| path.contains(part));
         ensure!(near || told.contains(&format!("(line {line})")), "not line {line}: {told}");
     }
+    env.nothing_left()
+}
+
+fn both(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/args", json!(["true", 2]))?;
+    bundle.set("/process/user/uid", json!("root"))?;
+    bundle.set("/process/cwd", json!("not/absolute"))?;
+    bundle.set("/linux/maskedPaths", json!(["masked"]))?;
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure_eq!(output.stderr.lines().count(), 1, "lines of {output}");
+    ensure_eq!(output.stderr.matches("; ").count(), 3, "errors of {output}");
+    for place in
+        ["process.args[1]: ", "process.user.uid: ", "process.cwd: ", "linux.maskedPaths[0]: "]
+    {
+        ensure!(output.stderr.contains(place), "{place} is not told: {output}");
+    }
+    ensure!(!output.stderr.contains("must not be empty"), "{output}");
     env.nothing_left()
 }
 

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
+use crate::create;
 use crate::error::{Context, Error};
 use crate::json_path;
 use crate::json_tree::Node;
 use crate::respell::respell;
-use crate::type_errors;
+use crate::type_errors::{self, Broken};
 
 /// A loaded bundle.
 #[derive(Debug, Clone)]
@@ -24,16 +25,21 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Reads `config.json` of the directory. Syntax and types are checked, values are not.
+    /// Reads `config.json` of the directory. Syntax and types are checked. Values are not, unless a
+    /// type is wrong: then the error is all that is wrong.
     pub fn load(dir: &Path) -> Result<Bundle, Error> {
         let path = dir.canonicalize().context(|| format!("bundle {}", dir.display()))?;
-        let (spec, text) = load_json(&path.join("config.json"))?;
-        Ok(Bundle { path, spec, text })
+        let file = path.join("config.json");
+        match read(&file)? {
+            (text, Ok(spec)) => Ok(Bundle { path, spec, text }),
+            (text, Err(error)) => Err(explain(type_errors::all(&file, &text, error), path, text)),
+        }
     }
 
     /// Reads a file that holds the `process` object alone, as `exec --process` takes it.
     pub fn load_process(file: &Path) -> Result<Process, Error> {
-        load_json(file).map(|(process, _)| process)
+        let (text, process) = read::<Process>(file)?;
+        process.map_err(|error| type_errors::all::<Process>(file, &text, error).error)
     }
 
     /// Adds to several errors the lines of config.json that they are about.
@@ -69,16 +75,34 @@ impl Bundle {
     }
 }
 
-fn load_json<T: DeserializeOwned>(path: &Path) -> Result<(T, Vec<u8>), Error> {
+/// The bytes of a file, and what they say.
+fn read<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<(Vec<u8>, Result<T, serde_json::Error>), Error> {
     let text = fs::read(path).context(|| format!("read {}", path.display()))?;
     match serde_json::from_slice(&text) {
-        Ok(value) => Ok((value, text)),
+        Ok(value) => Ok((text, Ok(value))),
         Err(_) => {
             let text = respell(text);
-            match serde_json::from_slice(&text) {
-                Ok(value) => Ok((value, text)),
-                Err(error) => Err(type_errors::all::<T>(path, &text, error)),
-            }
+            let value = serde_json::from_slice(&text);
+            Ok((text, value))
         }
+    }
+}
+
+/// What is wrong with the types, and with the values of the rest.
+fn explain(broken: Broken<Spec>, path: PathBuf, text: Vec<u8>) -> Error {
+    let Some(rest) = broken.rest else { return broken.error };
+    let bundle = Bundle { path, spec: rest.value.clone(), text };
+    let mut found = broken.error.violations();
+    for mut violation in create::violations(&bundle) {
+        if violation.error.field().is_some_and(|field| rest.proves(&field)) {
+            violation.locate(&bundle);
+            found.push(violation);
+        }
+    }
+    match found.len() {
+        1 => found.remove(0).error,
+        _ => Error::Many(found),
     }
 }

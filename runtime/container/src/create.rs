@@ -18,7 +18,7 @@ use sys::process::Exit;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, Violation};
 use crate::hooks;
 use crate::idmap::Translator;
 use crate::network;
@@ -160,6 +160,25 @@ fn launch(
             Err(made.err().unwrap_or(Error::NotRunning))
         }
     }
+}
+
+/// What the plan of a bundle finds wrong.
+pub(crate) fn violations(bundle: &Bundle) -> Vec<Violation> {
+    let options = CreateOptions {
+        id: "check",
+        bundle,
+        pid_file: None,
+        console_socket: None,
+        pidfd_socket: None,
+        readiness: false,
+        systemd_cgroup: false,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+    };
+    let planned = locate(&options)
+        .and_then(|cgroup| plan::build(&plan::Input::new(&options, &cgroup)).map(drop));
+    planned.err().map(Error::violations).unwrap_or_default()
 }
 
 /// How systemd is to make the cgroup, where it does.

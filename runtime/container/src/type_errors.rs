@@ -14,30 +14,63 @@ use crate::json_tree::{Member, Node};
 
 const UNKNOWN_CAPABILITY: &str = "unknown capability ";
 
+/// What came of reading a document that is not of its type.
+pub(crate) struct Broken<T> {
+    pub error: Error,
+    /// What could be read all the same.
+    pub rest: Option<Rest<T>>,
+}
+
+/// A document without what is wrong in it.
+pub(crate) struct Rest<T> {
+    pub value: T,
+    blanked: Vec<String>,
+}
+
+impl<T> Rest<T> {
+    /// Whether an error at `path` is one of the document, and does not come of what was left out.
+    pub fn proves(&self, path: &str) -> bool {
+        let touches = |blanked: &str| blanked.starts_with(path) || path.starts_with(blanked);
+        self.blanked.iter().all(|blanked| {
+            // Without one element the others of a list have other numbers.
+            let list = blanked.strip_suffix(']').and_then(|inside| inside.rsplit_once('['));
+            let number = |(_, index): &(&str, &str)| index.parse::<usize>().is_ok();
+            let part = list.filter(number).map_or(blanked.as_str(), |(list, _)| list);
+            // Much depends on which namespaces there are.
+            !touches(part) && !part.starts_with("linux.namespaces")
+        })
+    }
+}
+
 /// Every error that reading `text` as a `T` comes to, `first` being the first of them.
 pub(crate) fn all<T: DeserializeOwned>(
     file: &Path,
     text: &[u8],
     first: serde_json::Error,
-) -> Error {
+) -> Broken<T> {
     let tree = Node::read(text);
     let (Category::Data, Some(tree)) = (first.classify(), tree) else {
-        return syntax(file, text, &first);
+        return Broken { error: syntax(file, text, &first), rest: None };
     };
     let mut reader = Reading { file, text, tree, rest: text.to_vec(), blanked: Vec::new() };
     let mut found = Vec::new();
     let mut next = Some(first);
+    let mut value = None;
     while let Some(error) = next.take() {
         let (told, goes_on) = reader.take(&error);
         found.extend(told);
         if goes_on {
-            next = serde_json::from_slice::<T>(&reader.rest).err();
+            match serde_json::from_slice::<T>(&reader.rest) {
+                Ok(read) => value = Some(read),
+                Err(error) => next = Some(error),
+            }
         }
     }
-    match found.len() {
+    let error = match found.len() {
         1 => found.remove(0),
         _ => Error::Many(found.into_iter().map(Violation::from).collect()),
-    }
+    };
+    Broken { error, rest: value.map(|value| Rest { value, blanked: reader.blanked }) }
 }
 
 /// The document does not parse: there is no more than one error.
@@ -166,7 +199,7 @@ mod tests {
     /// The lines and paths of all errors.
     fn errors(text: &str) -> Vec<(usize, String)> {
         let error = serde_json::from_str::<Spec>(text).unwrap_err();
-        let all = all::<Spec>(Path::new("c"), text.as_bytes(), error);
+        let all = all::<Spec>(Path::new("c"), text.as_bytes(), error).error;
         let one = |violation: Violation| match violation.error {
             Error::Parse { line, field, .. } => (line, field),
             other => panic!("{text}: {other}"),
@@ -193,6 +226,27 @@ mod tests {
         ] {
             assert_eq!(errors(text), [(line, field.to_owned())], "{text}");
         }
+    }
+
+    #[test]
+    fn what_does_not_come_of_the_errors_is_proved() {
+        let rest = Rest {
+            value: (),
+            blanked: ["process.args[1]", "mounts[2]", "root.readonly"].map(str::to_owned).to_vec(),
+        };
+        for (path, proved) in [
+            ("process.cwd", true),
+            ("process.args", false),
+            ("process.args[0]", false),
+            ("mounts[0].type", false),
+            ("root", false),
+            ("root.path", true),
+            ("linux.maskedPaths[3]", true),
+        ] {
+            assert_eq!(rest.proves(path), proved, "{path}");
+        }
+        let rest = Rest { value: (), blanked: vec!["linux.namespaces[1].type".to_owned()] };
+        assert!(!rest.proves("hostname"));
     }
 
     #[test]

@@ -166,7 +166,8 @@ fn features() -> Features {
             // CRI-O and podman read runc's name for it.
             ("org.opencontainers.runc.checkpoint.enabled", "false"),
         ]),
-        potentially_unsafe_config_annotations: &[],
+        // The dot says that these are the first letters of several.
+        potentially_unsafe_config_annotations: &["org.systemd.property."],
     }
 }
 
@@ -212,6 +213,14 @@ mod tests {
         assert!(features.mount_options.contains(&"rro"));
         assert!(features.linux.namespaces.is_sorted());
         assert_eq!(features.linux.capabilities.len(), 41);
+    }
+
+    #[test]
+    fn every_key_is_one_of_the_specs() {
+        let text = json::compact("features", &features()).unwrap();
+        let ours: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let known: oci_spec::runtime::Features = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_value(known).unwrap(), ours);
     }
 
     #[test]
