@@ -16,6 +16,7 @@ pub mod pull;
 pub mod push;
 pub mod reference;
 pub mod registry;
+pub mod serve;
 pub mod store;
 
 pub use error::{Error, Result};

@@ -1,6 +1,7 @@
 //! The command line: arguments to calls, results to text. One file a command.
 
 mod bundle;
+mod completion;
 mod connection;
 mod copy;
 mod df;
@@ -15,6 +16,7 @@ mod pull;
 mod push;
 mod rm;
 mod save;
+mod serve;
 mod tag;
 mod unbundle;
 mod unpack;
@@ -52,6 +54,12 @@ enum Command {
     Login(login::Login),
     /// Forget a registry's credentials
     Logout(login::Logout),
+    /// Be a registry that the store's images are pulled from
+    Serve(serve::Serve),
+    /// Print a shell's completion script
+    Completion(completion::Completion),
+    /// Write the manual pages
+    Man(completion::Man),
     /// List the store's images
     #[command(alias = "images")]
     List(list::List),
@@ -101,6 +109,9 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
         Command::Copy(command) => command.run(&open()?, out),
         Command::Login(command) => command.run(out),
         Command::Logout(command) => command.run(out),
+        Command::Serve(command) => command.run(&open()?, out),
+        Command::Completion(command) => command.run(out),
+        Command::Man(command) => command.run(),
         Command::List(command) => command.run(&open()?, out),
         Command::Inspect(command) => command.run(&open()?, out),
         Command::Tag(command) => command.run(&open()?, out),

@@ -2,6 +2,7 @@
 
 mod auth_file;
 mod blob;
+mod certificates;
 mod challenge;
 mod credential;
 mod login;
@@ -34,6 +35,8 @@ pub struct Config {
     pub credential: Option<Credential>,
     /// The only auth file to look into.
     pub authfile: Option<PathBuf>,
+    /// Where the registry's certificates are, instead of the usual places.
+    pub cert_dir: Option<PathBuf>,
     /// How often a request or a broken blob is tried again.
     pub retries: u32,
     /// The pause before the first retry; it doubles with each.
@@ -48,6 +51,7 @@ impl Default for Config {
             tls_verify: true,
             credential: None,
             authfile: None,
+            cert_dir: None,
             retries: 4,
             backoff: Duration::from_millis(250),
             stall: Duration::from_secs(30),

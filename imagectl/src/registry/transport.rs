@@ -11,7 +11,7 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::challenge::{self, Challenge};
-use super::{Config, Credential, token};
+use super::{Config, Credential, certificates, token};
 use crate::error::{Error, Result};
 
 const REDIRECT_LIMIT: usize = 10;
@@ -58,6 +58,8 @@ impl<'a> Request<'a> {
 /// A connection pool to one registry, and what it takes to be let in.
 pub struct Transport {
     client: Client,
+    /// For every other host: what is trusted and shown for the registry's sake is for it alone.
+    others: Client,
     host: String,
     /// The token scope to ask for if the registry names none.
     scope: String,
@@ -85,16 +87,32 @@ impl Transport {
     ) -> Result<Self> {
         // A second call finds the provider installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("imagectl/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_danger_accept_invalid_certs(!config.tls_verify)
-            .connect_timeout(Duration::from_secs(15))
-            .read_timeout(config.stall)
-            .build()
-            .map_err(|source| Error::Client { source })?;
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("imagectl/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .tls_danger_accept_invalid_certs(!config.tls_verify)
+                .connect_timeout(Duration::from_secs(15))
+                .read_timeout(config.stall)
+        };
+        let client = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|source| Error::Client { source })
+        };
+        let others = client(builder())?;
+        let certificates = certificates::find(host, config.cert_dir.as_deref())?;
+        let own = match certificates.is_empty() {
+            true => others.clone(),
+            false => {
+                let own = builder().tls_certs_merge(certificates.roots);
+                client(match certificates.identity {
+                    Some(identity) => own.identity(identity),
+                    None => own,
+                })?
+            }
+        };
         Ok(Self {
-            client,
+            client: own,
+            others,
             host: host.to_owned(),
             scope,
             credential,
@@ -146,6 +164,15 @@ impl Transport {
         }
     }
 
+    /// The client for a URL.
+    fn client(&self, url: &Url) -> &Client {
+        let own = Url::parse(&format!("https://{}", self.host));
+        match own.is_ok_and(|own| own.host_str() == url.host_str()) {
+            true => &self.client,
+            false => &self.others,
+        }
+    }
+
     /// Sends by the known scheme; before one is known, HTTPS, and without `tls_verify` HTTP next.
     async fn try_schemes(&self, request: &Request<'_>) -> Result<Response> {
         let known = self.state(|state| state.scheme);
@@ -180,7 +207,7 @@ impl Transport {
             ));
         }
         for _ in 0..=REDIRECT_LIMIT {
-            let mut builder = self.client.request(request.method.clone(), url.clone());
+            let mut builder = self.client(&url).request(request.method.clone(), url.clone());
             builder = builder.headers(request.headers.clone());
             if !request.body.is_empty() {
                 builder = builder.body(request.body.clone());
@@ -287,7 +314,9 @@ impl Transport {
     async fn token(&self, wanted: &token::Wanted<'_>) -> Result<String> {
         let mut attempt = 0;
         loop {
-            match token::fetch(&self.client, wanted, self.credential.as_ref()).await {
+            let realm = Url::parse(wanted.realm);
+            let client = realm.as_ref().map_or(&self.others, |realm| self.client(realm));
+            match token::fetch(client, wanted, self.credential.as_ref()).await {
                 Err(error) if error.is_temporary() && attempt < self.retries => {
                     tokio::time::sleep(self.pause(attempt)).await;
                     attempt += 1;

@@ -19,5 +19,7 @@ mod push;
 mod registry;
 mod resume;
 mod sandbox;
+mod serve;
 mod store;
+mod tls;
 mod transfer;

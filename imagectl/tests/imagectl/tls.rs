@@ -1,0 +1,99 @@
+//! Registries with TLS: certificates of one's own, and of the client's.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::archive::Archive;
+use super::peers::{free_port, run};
+use super::sandbox::Sandbox;
+use super::store::put_image;
+
+/// Debian's registry with TLS, which wants to see a client's certificate. Ended with the test.
+struct Hub(Child);
+
+impl Hub {
+    fn start(sandbox: &Sandbox, port: &str) -> Self {
+        let path = sandbox.path.display();
+        let config = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {path}/registry}}}}\n\
+             http:\n  addr: 127.0.0.1:{port}\n  tls:\n    certificate: {path}/server.crt\n    \
+             key: {path}/server.key\n    clientcas: [{path}/certs/ca.crt]\n"
+        );
+        std::fs::write(sandbox.path.join("config.yml"), config).unwrap();
+        let child = Command::new("docker-registry")
+            .args(["serve", "config.yml"])
+            .current_dir(&sandbox.path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let hub = Self(child);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+            assert!(Instant::now() < deadline, "the registry doesn't answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        hub
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        // It is gone or it goes now; there is nothing to do about either.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn make_certificates(sandbox: &Sandbox) {
+    let script = r#"mkdir certs
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca \
+            -keyout ca.key -out certs/ca.crt
+        make() {
+            openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=$1 -keyout $2.key -out $2.csr
+            printf "subjectAltName=IP:127.0.0.1" >ext
+            openssl x509 -req -in $2.csr -CA certs/ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $3
+        }
+        make server server server.crt
+        make client certs/client certs/client.cert"#;
+    run(sandbox, "sh", &["-euc", script]);
+}
+
+#[test]
+fn certificates_of_the_registrys_own() {
+    let sandbox = Sandbox::new();
+    make_certificates(&sandbox);
+    let port = free_port();
+    let _hub = Hub::start(&sandbox, &port);
+    let tar = Archive::new().file("a", "x").tar();
+    put_image(&sandbox, "docker.io/library/x:latest", &[tar], json!({ "Cmd": ["/x"] }));
+    let target = format!("127.0.0.1:{port}/x:1");
+    let push = ["push", "-q", "x", &target];
+
+    // Nothing is trusted that isn't known, and TLS that fails is not tried again for seconds.
+    let error = sandbox.fails(&push);
+    assert!(error.contains("certificate") || error.contains("Issuer"), "{error}");
+    sandbox.ok(&[&push[..], &["--cert-dir", "certs"]].concat());
+    // Where podman looks.
+    let usual = sandbox.path.join(format!("home/.config/containers/certs.d/127.0.0.1:{port}"));
+    std::fs::create_dir_all(usual.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink(sandbox.path.join("certs"), &usual).unwrap();
+    sandbox.ok(&["pull", "-q", &target]);
+
+    // The authority alone: the registry wants to see the client's own.
+    std::fs::create_dir(sandbox.path.join("partly")).unwrap();
+    std::fs::copy(sandbox.path.join("certs/ca.crt"), sandbox.path.join("partly/ca.crt")).unwrap();
+    sandbox.fails(&["pull", "-q", &target, "--cert-dir", "partly"]);
+    std::fs::copy(sandbox.path.join("certs/client.cert"), sandbox.path.join("partly/c.cert"))
+        .unwrap();
+    let error = sandbox.fails(&["pull", "-q", &target, "--cert-dir", "partly"]);
+    assert!(error.contains("partly/c.cert: has no .key beside it"), "{error}");
+    std::fs::write(sandbox.path.join("partly/c.key"), "secret nonsense").unwrap();
+    let error = sandbox.fails(&["pull", "-q", &target, "--cert-dir", "partly"]);
+    assert!(error.contains("no certificate and key") && !error.contains("secret"), "{error}");
+    let error = sandbox.fails(&["pull", "-q", &target, "--cert-dir", "nowhere"]);
+    assert!(error.contains("nowhere: No such file"), "{error}");
+}
