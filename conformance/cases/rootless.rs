@@ -54,11 +54,11 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/proc-of-the-hosts-pid-namespace", host_proc)
         .not_on(&[(Peer::Runc, "runc 1.1 has no fall-back"), CRUN]),
     Case::new("rootless/masked-and-read-only-paths", masks).not_on(RUNC_ALONE),
-    Case::new("rootless/stays-in-the-callers-cgroup", own_cgroup).not_on(RUNC_ALONE),
-    Case::new("rootless/cgroups-path-without-permission", cgroups_path).not_on(RUNC_ALONE),
-    Case::new("rootless/limit-without-a-cgroup", limit_without_cgroup).not_on(RUNC_ALONE),
-    Case::new("rootless/pause-without-a-cgroup", pause).not_on(RUNC_ALONE),
-    Case::new("rootless/ps-and-kill-all-without-a-cgroup", census)
+    Case::new("rootless-cgroup/stays-in-the-callers-cgroup", own_cgroup).not_on(RUNC_ALONE),
+    Case::new("rootless-cgroup/cgroups-path-without-permission", cgroups_path).not_on(RUNC_ALONE),
+    Case::new("rootless-cgroup/limit-without-a-cgroup", limit_without_cgroup).not_on(RUNC_ALONE),
+    Case::new("rootless-cgroup/pause-without-a-cgroup", pause).not_on(RUNC_ALONE),
+    Case::new("rootless-cgroup/ps-and-kill-all-without-a-cgroup", census)
         .not_on(&[(Peer::Runc, "runc needs a cgroup for both"), CRUN]),
     Case::new("rootless/oom-score", oom_score).not_on(RUNC_ALONE),
     Case::new("rootless/rlimit-above-the-hard-limit", rlimit).not_on(RUNC_ALONE),
@@ -73,15 +73,16 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/cve-2019-5736-entrypoint-is-a-binary-of-the-users", own_binary_entrypoint)
         .not_on(RUNC_ALONE),
     Case::new("rootless/cve-2019-5736-overwrite-a-binary-of-the-users", own_binary_exec)
+        .needs(&[Need::Native])
         .not_on(RUNC_ALONE),
-    Case::new("rootless/delegated-cgroup", delegated).needs(&[Need::V2]).not_on(RUNC_ALONE),
-    Case::new("rootless/limits-in-a-delegated-cgroup", delegated_limits)
+    Case::new("rootless-cgroup/delegated-cgroup", delegated).needs(&[Need::V2]).not_on(RUNC_ALONE),
+    Case::new("rootless-cgroup/limits-in-a-delegated-cgroup", delegated_limits)
         .needs(&[Need::V2Controllers])
         .not_on(RUNC_ALONE),
-    Case::new("rootless/exec-from-outside-a-delegated-cgroup", delegated_exec)
+    Case::new("rootless-cgroup/exec-from-outside-a-delegated-cgroup", delegated_exec)
         .needs(&[Need::V2])
         .not_on(RUNC_ALONE),
-    Case::new("rootless/create-from-outside-a-delegated-cgroup", delegated_outside)
+    Case::new("rootless-cgroup/create-from-outside-a-delegated-cgroup", delegated_outside)
         .needs(&[Need::V2])
         .not_on(&[(Peer::Runc, "runc says which path may not be written"), CRUN]),
     Case::new("rootless/root-of-a-user-namespace", userns_root).needs(TOOLS).not_on(RUNC_ALONE),
