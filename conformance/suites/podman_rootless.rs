@@ -21,12 +21,12 @@ const V2: &[Need] =
 
 /// The cases of this suite.
 pub const CASES: &[Case] = &[
-    Case::new("podman-rootless/run", run).needs(PODMAN).not_on(CRUN),
-    Case::new("podman-rootless/errors", errors).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-rootless/keep-id-and-a-volume", keep_id).needs(PODMAN).not_on(CRUN),
-    Case::new("podman-rootless/exec-top-stop", exec).needs(PODMAN).not_on(CRUN),
-    Case::new("podman-rootless/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-rootless/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
+    Case::new("podman-user/run", run).needs(PODMAN).not_on(CRUN),
+    Case::new("podman-user/errors", errors).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(PODMAN).not_on(CRUN),
+    Case::new("podman-user/exec-top-stop", exec).needs(PODMAN).not_on(CRUN),
+    Case::new("podman-user/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
 ];
 
 /// podman of the user, with its own storage.
