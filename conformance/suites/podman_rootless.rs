@@ -16,15 +16,20 @@ const PODMAN: &[Need] =
     &[Need::Command("podman"), Need::Command("conmon"), Need::Command("newuidmap")];
 const NATIVE: &[Need] =
     &[Need::Native, Need::Command("podman"), Need::Command("conmon"), Need::Command("newuidmap")];
-const V2: &[Need] =
-    &[Need::V2, Need::Command("podman"), Need::Command("conmon"), Need::Command("newuidmap")];
+const V2: &[Need] = &[
+    Need::Native,
+    Need::V2,
+    Need::Command("podman"),
+    Need::Command("conmon"),
+    Need::Command("newuidmap"),
+];
 
 /// The cases of this suite.
 pub const CASES: &[Case] = &[
     Case::new("podman-user/run", run).needs(PODMAN).not_on(CRUN),
     Case::new("podman-user/errors", errors).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(PODMAN).not_on(CRUN),
-    Case::new("podman-user/exec-top-stop", exec).needs(PODMAN).not_on(CRUN),
+    Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/exec-top-stop", exec).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
 ];
