@@ -28,6 +28,8 @@ pub const CASES: &[Case] = &[
     Case::new("check/warnings-do-not-fail", warnings).not_on(GHOST),
     Case::new("check/controller-that-is-missing", no_controller).needs(&[Need::V2]).not_on(GHOST),
     Case::new("check/cgroup-that-is-taken", taken).needs(&[Need::V1]).not_on(GHOST),
+    Case::new("check/as-a-user", user).not_on(GHOST),
+    Case::new("check/systemd", systemd).needs(&[Need::Systemd]).not_on(GHOST),
     Case::new("check/usage", usage).not_on(GHOST),
 ];
 
@@ -307,6 +309,40 @@ fn taken(env: &mut Env) -> Outcome {
     let message = findings[0]["message"].as_str().unwrap_or_default();
     ensure!(message.contains("cgroup") && message.contains("process"), "{findings:?}");
     Ok(())
+}
+
+/// Without root, init can't be tried, and a warning says so; the rest is judged.
+fn user(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = env.bundle()?;
+    let findings = check(env, &bundle, 0)?;
+    ensure!(findings.iter().all(|finding| finding["kind"] == "warning"), "{findings:?}");
+    let tried = find(&findings, "root.path")?["message"].as_str().unwrap_or_default().to_owned();
+    ensure!(tried.contains("not tried"), "{findings:?}");
+    bundle.drop_namespace("user")?;
+    bundle.remove("/linux/uidMappings")?.remove("/linux/gidMappings")?;
+    let findings = check(env, &bundle, 1)?;
+    ensure!(findings.iter().any(|finding| finding["kind"] != "warning"), "{findings:?}");
+    env.nothing_left()
+}
+
+fn systemd(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    for (path, code) in [("system.slice:check:good", 0), ("no slice at all", 1)] {
+        bundle.set("/linux/cgroupsPath", json!(path))?;
+        bundle.save()?;
+        let dir = bundle.dir.to_string_lossy().into_owned();
+        let words = ["--systemd-cgroup", "check", "-f", "json", "-b", &dir];
+        let output = env.runtime(&words).exits(code)?;
+        ensure_eq!(output.stdout.contains("cgroupsPath"), code == 1, "{output}");
+    }
+    bundle.set("/linux/cgroupsPath", json!("system.slice:check:good"))?;
+    bundle.set("/annotations", json!({"org.systemd.property.TimeoutStopSec": "seven"}))?;
+    bundle.save()?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let output = env.runtime(&["--systemd-cgroup", "check", "-b", &dir]).exits(1)?;
+    ensure!(output.stdout.contains("TimeoutStopSec"), "{output}");
+    env.nothing_left()
 }
 
 fn usage(env: &mut Env) -> Outcome {
