@@ -18,15 +18,15 @@ const SYSTEMD: &[Need] = &[Need::Systemd];
 
 /// The cases of this area.
 pub const CASES: &[Case] = &[
-    Case::new("systemd/user-scope", scope).needs(SYSTEMD),
-    Case::new("systemd/user-exec-is-in-the-scope", exec)
+    Case::new("systemd-user/scope", scope).needs(SYSTEMD),
+    Case::new("systemd-user/exec-is-in-the-scope", exec)
         .needs(SYSTEMD)
         .not_on(&[(Peer::Runc, "runc 1.1 leaves the process in its caller's cgroup")]),
-    Case::new("systemd/user-update", update).needs(SYSTEMD),
-    Case::new("systemd/user-bus-that-is-not-there", no_bus)
+    Case::new("systemd-user/update", update).needs(SYSTEMD),
+    Case::new("systemd-user/bus-that-is-not-there", no_bus)
         .needs(SYSTEMD)
         .not_on(&[(Peer::Runc, "its words are others")]),
-    Case::new("systemd/user-bus-that-does-not-answer", silent_bus)
+    Case::new("systemd-user/bus-that-does-not-answer", silent_bus)
         .needs(SYSTEMD)
         .not_on(&[(Peer::Runc, "its words are others, or it waits longer")]),
 ];
