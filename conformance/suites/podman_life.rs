@@ -13,14 +13,13 @@ use crate::{ensure, ensure_eq};
 
 const PODMAN: &[Need] =
     &[Need::Native, Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
-const V2: &[Need] = &[Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
 /// The cases of this part.
 pub const CASES: &[Case] = &[
-    case("podman/pause-and-unpause", pause, V2),
+    case("podman/pause-and-unpause", pause, PODMAN),
     case("podman/attach-and-follow-logs", attach, PODMAN),
-    case("podman/update", update, V2),
+    case("podman/update", update, PODMAN),
     case("podman/stats-and-events", stats, PODMAN),
     case("podman/healthcheck", healthcheck, PODMAN),
     case("podman/pod-shares-an-infra-container", pod, PODMAN),
