@@ -71,6 +71,13 @@ fn try_main() -> Result<ExitCode, Failure> {
         mount_v2()?;
     }
     let parent = std::env::temp_dir().join(format!("cf{}", leaks::nonce()));
+    if parent.exists() {
+        // Of a run in a namespace of the same number, which was killed: nobody else has that number.
+        let mounts = leaks::mounts();
+        let below = mounts.iter().find(|line| line.contains(&*parent.to_string_lossy()));
+        ensure!(below.is_none(), "{} is left over, with mounts", parent.display());
+        std::fs::remove_dir_all(&parent)?;
+    }
     std::fs::create_dir_all(&parent)?;
     user::register(&parent)?;
     if options.view == View::Rootless {
