@@ -29,7 +29,7 @@ pub const CASES: &[Case] = &[
     Case::new("check/controller-that-is-missing", no_controller).needs(&[Need::V2]).not_on(GHOST),
     Case::new("check/cgroup-that-is-taken", taken).needs(&[Need::V1]).not_on(GHOST),
     Case::new("check/as-a-user", user).not_on(GHOST),
-    Case::new("check/systemd", systemd).needs(&[Need::Systemd]).not_on(GHOST),
+    Case::new("systemd/check", systemd).needs(&[Need::Systemd]).not_on(GHOST),
     Case::new("check/usage", usage).not_on(GHOST),
 ];
 
