@@ -1,6 +1,6 @@
 //! Cgroups below a container's own, which it made for itself.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::{Cgroup, Error, Mode, Result};
 
@@ -25,7 +25,7 @@ impl Cgroup {
             };
             let path = inside(path).ok_or_else(|| failed("leads out of the container's cgroup"))?;
             let Some(controllers) = controllers else {
-                sub.hierarchies.iter_mut().for_each(|one| one.path.push(&path));
+                sub.hierarchies.iter_mut().for_each(|one| one.path = join(&one.path, &path));
                 continue;
             };
             if self.mode == Mode::V2 {
@@ -40,19 +40,22 @@ impl Cgroup {
                 }
                 seen.push(controller);
                 let place = sub.hierarchies.iter_mut().find(|one| one.has(controller));
-                place
-                    .ok_or_else(|| failed("names a controller that is not there"))?
-                    .path
-                    .push(&path);
+                let place = place.ok_or_else(|| failed("names a controller that is not there"))?;
+                place.path = join(&place.path, &path);
             }
         }
         Ok(sub)
     }
 }
 
+/// As [`Path::join`], but nothing leaves no slash behind.
+fn join(path: &Path, sub: &Path) -> PathBuf {
+    path.components().chain(sub.components()).collect()
+}
+
 /// The path without what leads nowhere; none when it leads out.
-fn inside(path: &str) -> Option<std::path::PathBuf> {
-    let mut clean = std::path::PathBuf::new();
+fn inside(path: &str) -> Option<PathBuf> {
+    let mut clean = PathBuf::new();
     for part in Path::new(path).components() {
         match part {
             Component::Normal(name) => clean.push(name),
@@ -77,7 +80,6 @@ mod tests {
         let hierarchies = controllers.iter().map(one).collect();
         serde_json::from_value(serde_json::json!({
             "mode": mode, "hierarchies": serde_json::to_value::<Vec<Hierarchy>>(hierarchies).unwrap(),
-            "explicit": true, "rootless": false,
         }))
         .unwrap()
     }

@@ -213,12 +213,6 @@ pub fn reset_signals() -> Result<()> {
     }
 }
 
-/// prctl(2) `PR_SET_NAME`: what ps shows, at most 15 bytes.
-pub fn set_name(name: &CStr) -> Result<()> {
-    // SAFETY: the kernel reads at most 16 bytes of a terminated string.
-    check(unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) }.into()).map(drop)
-}
-
 /// prctl(2) `PR_SET_DUMPABLE`: with false, processes of the container can't ptrace or read us.
 pub fn set_dumpable(on: bool) -> Result<()> {
     // SAFETY: plain integers.
@@ -231,13 +225,6 @@ pub fn set_child_subreaper(on: bool) -> Result<()> {
     let on = libc::c_ulong::from(on);
     // SAFETY: plain integers.
     check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, on, 0, 0, 0) }.into()).map(drop)
-}
-
-/// prctl(2) `PR_SET_PDEATHSIG`: the signal we get when our parent ends; 0 for none.
-pub fn set_parent_death_signal(signal: i32) -> Result<()> {
-    // SAFETY: plain integers.
-    check(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }.into())
-        .map(drop)
 }
 
 /// How a process ended.
