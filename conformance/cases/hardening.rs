@@ -29,6 +29,10 @@ pub const CASES: &[Case] = &[
     Case::new("hardening/killed-create-can-be-deleted", killed_create).not_on(CRUN),
     Case::new("hardening/delete-waits-for-a-create-that-dies", dying_create)
         .not_on(&[(Peer::Runc, "has no lock"), (Peer::Crun, "fails for an id that is gone")]),
+    Case::new("hardening/delete-of-a-create-that-made-no-cgroup", no_cgroup_yet).not_on(&[
+        (Peer::Runc, "ghost only: the state of a create that was killed"),
+        (Peer::Crun, "ghost only: the state of a create that was killed"),
+    ]),
     Case::new("hardening/delete-force-during-a-hook-that-hangs", hanging_hook)
         .not_on(&[(Peer::Runc, "runc 1.1 leaves its cgroup"), (Peer::Crun, "crun waits")]),
     Case::new("hardening/term-ends-a-created-container", term_created).not_on(CRUN),
@@ -230,6 +234,28 @@ fn dying_create(env: &mut Env) -> Outcome {
     env.runtime(&["delete", "--force", &id]).ok()?;
     ensure!(!dir.exists(), "the state directory is left");
     ensure_eq!(lock.wait()?.code(), 0, "flock");
+    Ok(())
+}
+
+/// A create saves where its cgroup is to be before it knows that the place is free. Killed then, it
+/// leaves a state whose cgroup is another container's.
+fn no_cgroup_yet(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["sleep", "1000"])?;
+    let other = env.detach(&bundle, "other", &[])?;
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&fs::read(env.root().join(&other).join("state.json"))?)?;
+    let id = env.id("killed");
+    state["id"] = json!(id);
+    state["pid"] = json!(0);
+    for key in ["ready", "owns_pids", "owns_cgroup"] {
+        ensure!(state[key].is_boolean(), "no {key} in the state");
+        state[key] = json!(false);
+    }
+    fs::create_dir(env.root().join(&id))?;
+    fs::write(env.root().join(&id).join("state.json"), state.to_string())?;
+    env.runtime(&["delete", "--force", &id]).ok()?;
+    ensure!(!env.root().join(&id).exists(), "the state directory is left");
+    ensure_eq!(env.status(&other)?, "running", "status of the container that has the cgroup");
     Ok(())
 }
 

@@ -24,6 +24,10 @@ pub const CASES: &[Case] = &[
     Case::new("hooks/failure-of-poststart", failure_poststart)
         .not_on(&[(Peer::Crun, "crun goes on"), (Peer::Runc, "runc 1.1 kills the container")]),
     Case::new("hooks/failure-of-poststop-is-a-warning", failure_poststop),
+    Case::new("hooks/timeout-beyond-all-clocks", endless).not_on(&[
+        (Peer::Runc, "takes it for one that has passed"),
+        (Peer::Crun, "has no timeouts"),
+    ]),
     Case::new("hooks/timeout", timeout)
         .not_on(&[(Peer::Crun, "crun does not stop a hook's children")]),
     Case::new("hooks/missing-program", missing)
@@ -314,5 +318,15 @@ fn poststop_forced(env: &mut Env) -> Outcome {
     env.runtime(&["delete", "--force", &id]).ok()?;
     let notes = notes(env)?;
     ensure_eq!(names(&notes).last(), Some(&"poststop"), "last hook");
+    Ok(())
+}
+
+fn endless(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.args(&["echo", "ran"]);
+    let hook = json!([{"path": "/bin/true", "args": ["true"], "timeout": i64::MAX}]);
+    bundle.set("/hooks", json!({"createRuntime": hook}))?;
+    let output = env.run(&bundle)?.ok()?;
+    ensure_eq!(output.stdout, "ran\n", "stdout");
     Ok(())
 }

@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case::new("mount-targets/made-through-links-that-lead-nowhere", dangling)
         .not_on(&[(Peer::Crun, "crun makes the file beside the link")]),
     Case::new("mount-targets/over-a-link", over_link),
+    Case::new("mount-targets/link-to-the-root", link_to_root).not_on(&[OLD, CRUN]),
     Case::new("mount-targets/odd-spellings", spellings)
         .not_on(&[(Peer::Crun, "crun 1.8.1 mounts relative ones elsewhere")]),
     Case::new("mount-targets/below-another-mount", below),
@@ -61,6 +62,23 @@ fn through_links(env: &mut Env) -> Outcome {
         let meta = fs::symlink_metadata(rootfs.join(path))?;
         ensure_eq!(meta.is_dir(), is_dir, "{path} is a directory");
         ensure!(is_dir || meta.len() == 0, "{path} in the rootfs has contents");
+    }
+    Ok(())
+}
+
+/// What covers the root is not seen by init, and is by every process that joins later.
+fn link_to_root(env: &mut Env) -> Outcome {
+    for mount in [
+        json!({"destination": "/x", "type": "tmpfs", "source": "t"}),
+        json!({"destination": "/x", "source": env.dir, "options": ["bind"]}),
+        json!({"destination": "/x", "type": "tmpfs", "options": ["remount", "size=40m"]}),
+    ] {
+        let mut bundle = env.bundle()?;
+        symlink("/", bundle.rootfs().join("x"))?;
+        bundle.mount(mount)?.args(&["true"]);
+        let output = env.run(&bundle)?.exits(1)?;
+        ensure!(output.stderr.contains("leads to the root"), "words of {output}");
+        env.nothing_left()?;
     }
     Ok(())
 }

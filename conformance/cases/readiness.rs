@@ -24,6 +24,11 @@ pub const CASES: &[Case] = &[
         (Peer::Runc, "waits for whoever reaps the process"),
         (Peer::Crun, "has another directory, and no barrier"),
     ]),
+    Case::new("readiness/start-after-a-refused-one", start_again).not_on(CRUN),
+    Case::new("readiness/host-socket-full", full).not_on(&[
+        (Peer::Runc, "waits for ever"),
+        (Peer::Crun, "has another directory, and no barrier"),
+    ]),
     Case::new("readiness/host-socket-missing", missing).not_on(&[
         (Peer::Runc, "leaves the container"),
         (Peer::Crun, "has another directory, and no barrier"),
@@ -149,5 +154,33 @@ fn missing(env: &mut Env) -> Outcome {
     let words = ["run", "--detach", "-b", &dir, &id];
     let output = env.runtime(&words).env("NOTIFY_SOCKET", &path).exits(1)?;
     ensure!(output.stderr.contains("nope.sock"), "the socket is not named: {output}");
+    env.nothing_left()
+}
+
+fn start_again(env: &mut Env) -> Outcome {
+    let (socket, path) = socket(env)?;
+    let bundle = ready(env, "1000")?;
+    bundle.save()?;
+    let id = env.id("a");
+    env.adopt(&id);
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    env.runtime(&["create", "-b", &dir, &id]).env("NOTIFY_SOCKET", &path).ok()?;
+    env.verb("pause", &id).ok()?;
+    env.runtime(&["start", &id]).env("NOTIFY_SOCKET", &path).exits(1)?;
+    env.verb("resume", &id).ok()?;
+    let call = env.runtime(&["start", &id]).env("NOTIFY_SOCKET", &path);
+    let said = host(env, call, &socket)?;
+    check(env, &id, &said)
+}
+
+/// Whoever listens has stopped to read: the container's end is not held up by that for ever.
+fn full(env: &mut Env) -> Outcome {
+    let (_socket, path) = socket(env)?;
+    let client = UnixDatagram::unbound()?;
+    client.set_nonblocking(true)?;
+    while client.send_to(b"x", &path).is_ok() {}
+    let bundle = ready(env, "1")?;
+    let call = env.run(&bundle)?.env("NOTIFY_SOCKET", &path);
+    call.limit(std::time::Duration::from_secs(120)).ok()?;
     env.nothing_left()
 }

@@ -197,10 +197,16 @@ impl Container {
                 });
             }
         }
-        if !self.state.owns_pids {
-            self.state.cgroup.kill_all(SIGKILL)?;
+        // Without a lock, the id may be another container's by now.
+        if self.entry.is_gone()? {
+            return Ok(());
         }
-        self.state.cgroup.remove()?;
+        if self.state.owns_cgroup {
+            if !self.state.owns_pids {
+                self.state.cgroup.kill_all(SIGKILL)?;
+            }
+            self.state.cgroup.remove()?;
+        }
         if let Some(groups) = &self.state.intel_rdt {
             groups.remove()?;
         }
@@ -216,7 +222,9 @@ impl Container {
             return Ok(Some(lock));
         }
         self.end()?;
-        self.state.cgroup.kill_all(SIGKILL)?;
+        if self.state.owns_cgroup && !self.entry.is_gone()? {
+            self.state.cgroup.kill_all(SIGKILL)?;
+        }
         self.entry.lock_within(LOCK_PATIENCE)
     }
 

@@ -142,7 +142,6 @@ fn launch(
         state,
         scope,
         process: None,
-        has_cgroup: false,
         has_resctrl: false,
         net_devices: None,
         pid_file: None,
@@ -194,7 +193,6 @@ struct Creation<'a> {
     /// How systemd is to make the cgroup, where it does.
     scope: Option<ScopePlan>,
     process: Option<Process>,
-    has_cgroup: bool,
     has_resctrl: bool,
     net_devices: Option<network::Moved>,
     pid_file: Option<&'a Path>,
@@ -220,6 +218,7 @@ impl<'a> Creation<'a> {
         }
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let born_in = self.make_cgroup(resources)?;
+        self.entry.save(&self.state)?;
         if let Some(groups) = &plan.intel_rdt {
             self.has_resctrl = true;
             groups.create()?;
@@ -244,7 +243,10 @@ impl<'a> Creation<'a> {
             groups.join(pid.as_raw())?;
         }
         if !plan.net_devices.is_empty() {
-            self.net_devices = Some(network::move_in(&plan.net_devices, self.state.pid)?);
+            let moved = network::move_in(&plan.net_devices, self.state.pid)?;
+            // In a namespace of others, what has a device's name by then may be theirs.
+            let own = plan.namespaces.new & flag::NET != 0;
+            self.net_devices = own.then_some(moved);
         }
         if plan.wait_for_parent {
             proceed(&channel)?;
@@ -277,7 +279,7 @@ impl<'a> Creation<'a> {
             return Ok(None);
         }
         self.state.cgroup.create(resources)?;
-        self.has_cgroup = true;
+        self.state.owns_cgroup = true;
         Ok(self.state.cgroup.unified_dir()?)
     }
 
@@ -286,7 +288,8 @@ impl<'a> Creation<'a> {
         if let Some(scope) = &self.scope {
             // Only with a process can it be started. Not before that is it ours to remove.
             self.state.cgroup.start_scope(scope, pid)?;
-            self.has_cgroup = true;
+            self.state.owns_cgroup = true;
+            self.entry.save(&self.state)?;
         } else {
             self.state.cgroup.join(pid)?;
         }
@@ -375,7 +378,7 @@ impl<'a> Creation<'a> {
         if self.entry.is_gone().unwrap_or(false) {
             return;
         }
-        if self.has_cgroup {
+        if self.state.owns_cgroup {
             if spawned {
                 warn(self.state.cgroup.kill_all(SIGKILL).map_err(Error::from));
             }
@@ -430,6 +433,7 @@ pub(crate) fn new_state(
             .collect(),
         resources: update::saved(options.id, resources)?,
         cgroup,
+        owns_cgroup: false,
         ready: false,
         own_keyring: !options.no_new_keyring,
         process: spec.process().as_ref().map(Defaults::from).unwrap_or_default(),
@@ -446,8 +450,8 @@ pub(crate) fn new_state(
 
 /// A descriptor that the caller promised must be there: its number would be one of ours else.
 pub(crate) fn check_preserved(count: u32) -> Result<(), Error> {
-    for fd in 3..3 + count as i32 {
-        if !sys::file::is_inherited(fd) {
+    for fd in 3..3 + i64::from(count) {
+        if !i32::try_from(fd).is_ok_and(sys::file::is_inherited) {
             let reason = format!("descriptor {fd} (of {count}) is not open");
             return Err(Error::invalid("--preserve-fds", reason));
         }

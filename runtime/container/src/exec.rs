@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
+use nix::libc::SIGKILL;
 use nix::unistd::Pid;
 use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
 
@@ -235,6 +236,8 @@ impl Container {
                     agent::hand_over(&self.state, channel, &loaded)?;
                 }
                 Some(_) => {
+                    // It may go on for ever else.
+                    let _ = sys::process::pidfd_send_signal(process.pidfd.as_fd(), SIGKILL);
                     let how = process.wait().map_or_else(|e| e.to_string(), describe);
                     return Err(Error::InitEnded { step: "exec", how });
                 }

@@ -86,8 +86,10 @@ fn run_one(hook: &Hook, state: &[u8], cwd: Option<&Path>) -> Result<(), String> 
     }
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Os::from(error).to_string())?;
-    let deadline =
-        hook.timeout().map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
+    // One that no clock reaches is none.
+    let deadline = hook
+        .timeout()
+        .and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds.max(0) as u64)));
     let output = match converse(&mut child, state, deadline) {
         Ok(output) => output,
         Err(stop) => {

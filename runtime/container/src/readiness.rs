@@ -14,6 +14,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use oci_spec::runtime::{Mount, MountBuilder, Spec};
 
 use crate::container::Container;
@@ -28,6 +29,12 @@ const SOCKET: &str = "notify.sock";
 
 /// How long the one who waits may take to handle what came before the barrier.
 const BARRIER: Duration = Duration::from_secs(30);
+
+/// How long a full queue may take to have room.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// As many messages as a socket keeps, and more.
+const BACKLOG: usize = 1000;
 
 /// Gives the container a place where it can say that it is ready: a mount and NOTIFY_SOCKET.
 pub fn add_to(spec: &mut Spec, store: &Store, id: &str) -> Result<(), Error> {
@@ -73,12 +80,16 @@ impl Container {
         let host = connect_to(host).context(|| format!("connect to {}", host.display()))?;
         let path = self.entry.file(DIRECTORY).join(SOCKET);
         let step = || format!("listen on {DIRECTORY}/{SOCKET} of the container's state");
-        let socket = match UnixDatagram::bind(&path) {
+        // Of a start that was refused.
+        drop(fs::remove_file(&path));
+        // For every user that the container may run as, from the start: a link may stand there later.
+        let umask = nix::sys::stat::umask(Mode::from_bits_truncate(0o111));
+        let socket = UnixDatagram::bind(&path);
+        nix::sys::stat::umask(umask);
+        let socket = match socket {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             socket => socket.context(step)?,
         };
-        // For every user that the container may run as.
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).context(step)?;
         Ok(self.init()?.map(|init| Readiness { socket, host, init, pid: self.state.pid }))
     }
 }
@@ -87,10 +98,19 @@ impl Readiness {
     /// Waits for the container's word or its end, and passes the word on.
     pub fn pass_on(&self) -> Result<(), Error> {
         let Some(ready) = self.wait()? else { return Ok(()) };
-        let step = || "tell NOTIFY_SOCKET that the container is ready";
-        self.host.send(&[&ready[..], b"\n"].concat()).context(step)?;
-        self.host.send(format!("MAINPID={}\n", self.pid).as_bytes()).context(step)?;
-        barrier(&self.host).context(step)
+        match self.tell(&ready) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                log::warn!("nobody has read from NOTIFY_SOCKET for {} s", PATIENCE.as_secs());
+                Ok(())
+            }
+            result => result.context(|| "tell NOTIFY_SOCKET that the container is ready"),
+        }
+    }
+
+    fn tell(&self, ready: &[u8]) -> io::Result<()> {
+        self.host.send(&[ready, b"\n"].concat())?;
+        self.host.send(format!("MAINPID={}\n", self.pid).as_bytes())?;
+        Ok(barrier(&self.host)?)
     }
 
     /// The line that begins with READY=; none when the container has ended without it.
@@ -107,7 +127,9 @@ impl Readiness {
                 result => result.context(step)?,
             };
             let ended = fds[1].any().unwrap_or(true);
-            while let Ok(length) = self.socket.recv(&mut packet) {
+            // No more than were there: others may go on to send for ever.
+            for _ in 0..BACKLOG {
+                let Ok(length) = self.socket.recv(&mut packet) else { break };
                 let mut lines = packet[..length].split(|&byte| byte == b'\n');
                 if let Some(line) = lines.find(|line| line.starts_with(b"READY=")) {
                     return Ok(Some(line.to_vec()));
@@ -127,6 +149,8 @@ fn connect_to(path: &Path) -> io::Result<UnixDatagram> {
         _ => SocketAddr::from_pathname(path),
     };
     socket.connect_addr(&address?)?;
+    // Whoever is to hear of it may have stopped to listen.
+    socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
 

@@ -52,6 +52,9 @@ pub(crate) struct State {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     pub cgroup: Cgroup,
+    /// The cgroup was made by this container's `create`. Before that, what is there is another's.
+    #[serde(default = "yes")]
+    pub owns_cgroup: bool,
     /// `linux.resources` without the devices, as `update` has changed it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
@@ -79,6 +82,11 @@ pub(crate) struct State {
     pub poststart: Vec<Hook>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poststop: Vec<Hook>,
+}
+
+/// States of before there was the field are those of whole containers.
+fn yes() -> bool {
+    true
 }
 
 /// The part of the container's process that exec'ed ones share.

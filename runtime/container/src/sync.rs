@@ -88,7 +88,7 @@ impl Message {
             b'l' => Message::Listener(number()?),
             b'f' => Message::Failed(InitFailure {
                 errno: number().filter(|&errno| errno != 0).map(Errno::from_raw),
-                step: String::from_utf8_lossy(&rest[4..]).into_owned(),
+                step: String::from_utf8_lossy(rest.get(4..)?).into_owned(),
             }),
             _ => return None,
         })

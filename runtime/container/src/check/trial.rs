@@ -88,13 +88,14 @@ fn confine(plan: &mut InitPlan) {
         let inside = binds.iter().any(|bind| is_below(&mount.destination, bind));
         !inside
             && match &mut mount.source {
-                Source::New(filesystem) => !filesystem.is_on_a_device(),
+                Source::New(filesystem) => !filesystem.reaches_out(),
                 Source::Tree(tree) => {
                     // Below one that is read-only anyway, nothing can be made.
                     if !tree.is_readonly() {
-                        tree.make_readonly();
                         binds.push(mount.destination.clone());
                     }
+                    // With what is mounted below it.
+                    tree.make_readonly();
                     true
                 }
                 // Of groups that there are not, or of the whole machine.

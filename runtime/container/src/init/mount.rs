@@ -21,7 +21,7 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
     let name = &plan.name;
     let (target, existed) = target(root, plan)
         .step(|| format!("{}: make the mount point", name.field("destination")))?;
-    check_target(plan, &target)?;
+    check_target(root, plan, &target)?;
     let mount = match &plan.source {
         Source::Tree(tree) => bind(plan, tree, &target)?,
         Source::New(new) => {
@@ -90,8 +90,20 @@ fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<(OwnedFd, boo
     }
 }
 
-/// A link of the image may lead into /proc, where only what lxcfs makes may be covered.
-fn check_target(plan: &MountPlan, target: &OwnedFd) -> Result<()> {
+/// A link of the image may lead to the root, which other processes than init would find covered, or
+/// into /proc, where only what lxcfs makes may be covered.
+fn check_target(root: Root<'_>, plan: &MountPlan, target: &OwnedFd) -> Result<()> {
+    let inode =
+        |fd: BorrowedFd<'_>| nix::sys::stat::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino));
+    if inode(root.0)
+        .and_then(|of_root| Ok(of_root == inode(target.as_fd())?))
+        .step(|| format!("{}: stat", plan.name))?
+    {
+        return Err(failure(format!(
+            "{}: it leads to the root, which can't be mounted over",
+            plan.name.field("destination")
+        )));
+    }
     let inside = plan.destination.strip_prefix("proc");
     let allowed = inside
         .is_some_and(|inside| inside.is_empty() || inside.strip_prefix('/').is_some_and(may_cover));

@@ -86,9 +86,15 @@ pub(crate) struct Filesystem {
 }
 
 impl Filesystem {
-    /// Mounting it may change what is on a disk.
-    pub fn is_on_a_device(&self) -> bool {
-        self.source.to_bytes().starts_with(b"/")
+    /// Mounting it may change what is on a disk, or ask somebody else: the kernel empties an overlay's
+    /// working directory.
+    pub fn reaches_out(&self) -> bool {
+        const KINDS: [&[u8]; 8] =
+            [b"overlay", b"fuse", b"nfs", b"cifs", b"9p", b"virtiofs", b"ceph", b"smb"];
+        let (kind, source) = (self.fstype.to_bytes(), self.source.to_bytes());
+        source.starts_with(b"/")
+            || source.contains(&b':')
+            || KINDS.iter().any(|prefix| kind.starts_with(prefix))
     }
 
     /// fsconfig(2) takes no longer values and has no words for some flags.
@@ -144,7 +150,7 @@ fn plan_one(index: usize, mount: &Mount, all: &Surroundings<'_>) -> Result<Mount
     let bind = options.bind || fstype == "bind";
     let destination = report.take(destination(&one, fstype, &options));
     report.take(check_options(&one, &options, fstype, bind));
-    let late_readonly = fstype == "tmpfs" && !bind && options.delay_readonly();
+    let late_readonly = fstype == "tmpfs" && !bind && !options.remount && options.delay_readonly();
     let idmap = report.take(id_mapped::plan(&one, &options, bind, all.namespaces));
     let source = if options.remount {
         remount(&one, fstype, &options, bind, all)

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
-use container::{Finding, Kind};
+use container::{Finding, Kind, guard};
 use serde::Serialize;
 
 use crate::cli::{Entry, flag};
@@ -30,6 +30,8 @@ fn flags() -> Vec<Arg> {
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
+    // The trial is a process that others may see, as create's is.
+    guard::protect_own_binary()?;
     let print = match flag::text(arguments, "format").unwrap_or("text") {
         "text" => text,
         "json" => json,
