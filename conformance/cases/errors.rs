@@ -64,11 +64,23 @@ pub const CASES: &[Case] = &[
     Case::new("errors/config-changes-after-create-do-not-count", config_after_create),
 ];
 
-/// `create` and `run` both fail with exit code 1 and one line that has all `words`, and leave nothing.
-/// Neither `create` nor `run` takes the bundle: both say these words, and leave nothing behind.
+/// Neither `create` nor `run` takes the bundle: both exit with 1 and say these words on one line, and
+/// leave nothing behind.
 pub fn refuses(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
     bundle.save()?;
     refuses_saved(env, bundle, words)
+}
+
+/// `run` does not take this value at this place of a bundle: it says these words, and leaves nothing
+/// behind.
+pub fn refuses_value(env: &Env, pointer: &str, value: &Value, words: &[&str]) -> Outcome {
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set(pointer, value.clone())?;
+    let output = env.run(&bundle)?.exits(1)?;
+    for word in words {
+        ensure!(output.stderr.contains(word), "{value}: no {word:?} in {output}");
+    }
+    env.nothing_left()
 }
 
 fn refuses_saved(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {

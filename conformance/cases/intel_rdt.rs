@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::errors::refuses_value;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -26,16 +27,6 @@ pub const CASES: &[Case] = &[
     Case::new("intel-rdt/group-that-is-there", shared_group).needs(&[Need::Resctrl]).not_on(OLD),
 ];
 
-fn refused(env: &Env, value: &Value, words: &[&str]) -> Outcome {
-    let mut bundle = env.bundle_with(&["true"])?;
-    bundle.set("/linux/intelRdt", value.clone())?;
-    let output = env.run(&bundle)?.exits(1)?;
-    for word in words {
-        ensure!(output.stderr.contains(word), "{value}: no {word:?} in {output}");
-    }
-    env.nothing_left()
-}
-
 fn bad(env: &mut Env) -> Outcome {
     for (value, words) in [
         (json!({"closID": ".."}), ["linux.intelRdt.closID", "\\\"..\\\""]),
@@ -46,7 +37,7 @@ fn bad(env: &mut Env) -> Outcome {
         (json!({"schemata": "L3:0=f"}), ["linux.intelRdt.schemata", "L3:0=f"]),
         (json!({"enableMonitoring": "yes"}), ["linux.intelRdt.enableMonitoring", "yes"]),
     ] {
-        refused(env, &value, &words)?;
+        refuses_value(env, "/linux/intelRdt", &value, &words)?;
     }
     Ok(())
 }
@@ -58,7 +49,12 @@ fn not_mounted(env: &mut Env) -> Outcome {
         json!({"schemata": ["L3:0=f"]}),
         json!({"enableMonitoring": true}),
     ] {
-        refused(env, &value, &["linux.intelRdt", "no resctrl file system is mounted"])?;
+        refuses_value(
+            env,
+            "/linux/intelRdt",
+            &value,
+            &["linux.intelRdt", "no resctrl file system is mounted"],
+        )?;
     }
     Ok(())
 }
@@ -96,7 +92,12 @@ fn own_groups(env: &mut Env) -> Outcome {
 fn shared_group(env: &mut Env) -> Outcome {
     let name = env.id("clos");
     let group = root()?.join(&name);
-    refused(env, &json!({"closID": name}), &["linux.intelRdt.closID", &name])?;
+    refuses_value(
+        env,
+        "/linux/intelRdt",
+        &json!({"closID": name}),
+        &["linux.intelRdt.closID", &name],
+    )?;
     fs::create_dir(&group)?;
     let mut bundle = env.bundle_with(&["sleep", "1000"])?;
     bundle.set("/linux/intelRdt", json!({"closID": name, "enableMonitoring": true}))?;
@@ -106,7 +107,7 @@ fn shared_group(env: &mut Env) -> Outcome {
     ensure!(!group.join("mon_groups").join(&id).exists(), "its monitoring group is left");
     ensure!(group.exists(), "a group that was there before is gone");
     let other = json!({"closID": name, "schemata": ["L3:0=0"]});
-    refused(env, &other, &["linux.intelRdt", "L3:0=0"])?;
+    refuses_value(env, "/linux/intelRdt", &other, &["linux.intelRdt", "L3:0=0"])?;
     fs::remove_dir(&group)?;
     Ok(())
 }

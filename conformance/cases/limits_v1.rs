@@ -192,15 +192,20 @@ fn refused_weights(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn throttles(env: &mut Env) -> Outcome {
-    let (major, minor) = disk()?;
+/// `blockIO` with another rate for each of a disk's four throttles.
+pub fn throttled(major: u64, minor: u64) -> serde_json::Value {
     let one = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
-    let block = json!({
+    json!({
         "throttleReadBpsDevice": one(1_048_576),
         "throttleWriteBpsDevice": one(2_097_152),
         "throttleReadIOPSDevice": one(100),
         "throttleWriteIOPSDevice": one(200),
-    });
+    })
+}
+
+fn throttles(env: &mut Env) -> Outcome {
+    let (major, minor) = disk()?;
+    let block = throttled(major, minor);
     let id = limited(env, "c", json!({"blockIO": block}))?;
     let line = |rate: u64| format!("{major}:{minor} {rate}");
     check(

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cgroups_v2::{check, group_of, writable_cgroups};
-use super::limits_v1::{disk, in_use, refused};
+use super::limits_v1::{disk, in_use, refused, throttled};
 use crate::bundle::Bundle;
 use crate::case::{Case, Need, Outcome, Peer};
 use crate::ensure_eq;
@@ -80,13 +80,7 @@ fn idle(env: &mut Env) -> Outcome {
 
 fn throttles(env: &mut Env) -> Outcome {
     let (major, minor) = disk()?;
-    let one = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
-    let block = json!({
-        "throttleReadBpsDevice": one(1_048_576),
-        "throttleWriteBpsDevice": one(2_097_152),
-        "throttleReadIOPSDevice": one(100),
-        "throttleWriteIOPSDevice": one(200),
-    });
+    let block = throttled(major, minor);
     let line = format!("{major}:{minor} rbps=1048576 wbps=2097152 riops=100 wiops=200");
     check(env, "c", json!({"blockIO": block}), &[("io.max", &line)])
 }

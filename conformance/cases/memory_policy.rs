@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::errors::refuses_value;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -70,16 +71,6 @@ fn exec(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn refused(env: &Env, pointer: &str, value: &Value, words: &[&str]) -> Outcome {
-    let mut bundle = env.bundle_with(&["true"])?;
-    bundle.set(pointer, value.clone())?;
-    let output = env.run(&bundle)?.exits(1)?;
-    for word in words {
-        ensure!(output.stderr.contains(word), "{value}: no {word:?} in {output}");
-    }
-    env.nothing_left()
-}
-
 fn bad(env: &mut Env) -> Outcome {
     for (value, words) in [
         (json!({"mode": "INTERLEAVE", "nodes": "0"}), ["memoryPolicy.mode", "INTERLEAVE"]),
@@ -104,14 +95,14 @@ fn bad(env: &mut Env) -> Outcome {
             ["memoryPolicy.flags", "MPOL_F_STATIC_NODES"],
         ),
     ] {
-        refused(env, "/linux/memoryPolicy", &value, &words)?;
+        refuses_value(env, "/linux/memoryPolicy", &value, &words)?;
     }
     Ok(())
 }
 
 fn no_node(env: &mut Env) -> Outcome {
     let value = json!({"mode": "MPOL_BIND", "nodes": "1000"});
-    refused(env, "/linux/memoryPolicy", &value, &["memoryPolicy", "set_mempolicy", "1000"])
+    refuses_value(env, "/linux/memoryPolicy", &value, &["memoryPolicy", "set_mempolicy", "1000"])
 }
 
 fn machine(env: &Env, value: Value) -> Result<String, Failure> {
@@ -179,7 +170,7 @@ fn bad_personality(env: &mut Env) -> Outcome {
         ),
         (json!({"flags": []}), ["personality", "domain"]),
     ] {
-        refused(env, "/linux/personality", &value, &words)?;
+        refuses_value(env, "/linux/personality", &value, &words)?;
     }
     Ok(())
 }

@@ -25,6 +25,10 @@ pub const CASES: &[Case] = &[
         (Peer::Crun, "has another directory, and no barrier"),
     ]),
     Case::new("readiness/start-after-a-refused-one", start_again).not_on(CRUN),
+    Case::new("readiness/start-of-a-running-one-takes-nothing-away", twice).not_on(&[
+        (Peer::Runc, "the second start takes the socket over"),
+        (Peer::Crun, "has another directory, and no barrier"),
+    ]),
     Case::new("readiness/host-socket-full", full).not_on(&[
         (Peer::Runc, "waits for ever"),
         (Peer::Crun, "has another directory, and no barrier"),
@@ -42,9 +46,18 @@ fn ready(env: &Env, seconds: &str) -> Result<Bundle, Failure> {
     Ok(bundle)
 }
 
-/// Takes what is said to the host's socket up to the barrier, which is let go of.
+/// What the call says to the host's socket.
 fn host(env: &Env, call: Call, socket: &UnixDatagram) -> Result<Vec<String>, Failure> {
     let running = call.spawn()?;
+    let said = heard(env, socket)?;
+    let output = running.wait()?;
+    ensure_eq!(output.code(), 0, "exit code of {output}");
+    ensure_eq!(output.stderr, "", "stderr of {output}");
+    Ok(said)
+}
+
+/// What is said to the host's socket, up to the barrier, which is let go of.
+fn heard(env: &Env, socket: &UnixDatagram) -> Result<Vec<String>, Failure> {
     socket.set_nonblocking(true)?;
     let mut said = Vec::new();
     wait_until(env.shared.limit, "the barrier", || {
@@ -53,9 +66,6 @@ fn host(env: &Env, call: Call, socket: &UnixDatagram) -> Result<Vec<String>, Fai
         let barrier = check_barrier(&text, fds)?;
         Ok((barrier || !has_barrier(env) && text.starts_with("MAINPID=")).then_some(()))
     })?;
-    let output = running.wait()?;
-    ensure_eq!(output.code(), 0, "exit code of {output}");
-    ensure_eq!(output.stderr, "", "stderr of {output}");
     Ok(said)
 }
 
@@ -183,4 +193,22 @@ fn full(env: &mut Env) -> Outcome {
     let call = env.run(&bundle)?.env("NOTIFY_SOCKET", &path);
     call.limit(std::time::Duration::from_secs(120)).ok()?;
     env.nothing_left()
+}
+
+fn twice(env: &mut Env) -> Outcome {
+    let (socket, path) = socket(env)?;
+    let mut bundle = env.bundle()?;
+    bundle.shell("while [ ! -e /go ]; do sleep 0.05; done; exec /bin/probe ready 1000");
+    bundle.save()?;
+    let id = env.id("t");
+    env.adopt(&id);
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    env.runtime(&["create", "-b", &dir, &id]).env("NOTIFY_SOCKET", &path).ok()?;
+    let first = env.runtime(&["start", &id]).env("NOTIFY_SOCKET", &path).spawn()?;
+    env.wait_status(&id, "running")?;
+    env.runtime(&["start", &id]).env("NOTIFY_SOCKET", &path).exits(1)?;
+    std::fs::write(bundle.rootfs().join("go"), "")?;
+    let said = heard(env, &socket)?;
+    ensure_eq!(first.wait()?.code(), 0, "exit code of the first start");
+    check(env, &id, &said)
 }

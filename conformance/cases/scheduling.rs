@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::errors::refuses_value;
 use crate::bundle::Bundle;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
@@ -277,16 +278,6 @@ fn hooks(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn refused(env: &Env, pointer: &str, value: &Value, words: &[&str]) -> Outcome {
-    let mut bundle = env.bundle_with(&["true"])?;
-    bundle.set(pointer, value.clone())?;
-    let output = env.run(&bundle)?.exits(1)?;
-    for word in words {
-        ensure!(output.stderr.contains(word), "{value}: no {word:?} in {output}");
-    }
-    env.nothing_left()
-}
-
 fn bad_scheduler(env: &mut Env) -> Outcome {
     for (value, words) in [
         (json!({"policy": "SCHED_OTHER", "nice": 20}), ["scheduler.nice", "20"]),
@@ -306,7 +297,7 @@ fn bad_scheduler(env: &mut Env) -> Outcome {
         (json!({"policy": "SCHED_OTHER", "flags": ["FLAG_X"]}), ["scheduler.flags[0]", "FLAG_X"]),
         (json!({"nice": 1}), ["scheduler", "policy"]),
     ] {
-        refused(env, "/process/scheduler", &value, &words)?;
+        refuses_value(env, "/process/scheduler", &value, &words)?;
     }
     Ok(())
 }
@@ -320,7 +311,7 @@ fn kernel_refuses(env: &mut Env) -> Outcome {
             ["process.scheduler", "SCHED_DEADLINE"],
         ),
     ] {
-        refused(env, "/process/scheduler", &value, &words)?;
+        refuses_value(env, "/process/scheduler", &value, &words)?;
     }
     Ok(())
 }
@@ -344,7 +335,7 @@ fn bad_io_priority(env: &mut Env) -> Outcome {
         (json!({"class": "IOPRIO_CLASS_X", "priority": 1}), ["ioPriority.class", "IOPRIO_CLASS_X"]),
         (json!({"priority": 1}), ["ioPriority.class", "missing"]),
     ] {
-        refused(env, "/process/ioPriority", &value, &words)?;
+        refuses_value(env, "/process/ioPriority", &value, &words)?;
     }
     Ok(())
 }
@@ -419,7 +410,7 @@ fn bad_affinity(env: &mut Env) -> Outcome {
     let output = env.runtime(&["exec", "--process", &file, &id]).exits(255)?;
     ensure!(output.stderr.contains("1000-1010"), "{output}");
     env.delete_all()?;
-    refused(env, "/process/execCPUAffinity", &json!({"final": "7-3"}), &["final", "7-3"])
+    refuses_value(env, "/process/execCPUAffinity", &json!({"final": "7-3"}), &["final", "7-3"])
 }
 
 fn affinity_reset(env: &mut Env) -> Outcome {

@@ -1,7 +1,7 @@
 //! create and run: from a bundle to a process that waits for its start.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -317,11 +317,7 @@ impl<'a> Creation<'a> {
                     proceed(channel)?;
                 }
                 Some(Message::Translate(index)) => {
-                    let tree = channel.receive_fd();
-                    let tree = tree.context(|| "receive a mount from the container's init")?;
-                    if let Some(mount) = plan.rootfs.mounts.get(index as usize) {
-                        translator.translate(mount, tree.as_fd())?;
-                    }
+                    translator.answer(&plan.rootfs.mounts, index, channel)?;
                     proceed(channel)?;
                 }
                 Some(Message::Failed(failure)) => return Err(Error::Init(failure)),

@@ -37,6 +37,20 @@ impl<'a> Translator<'a> {
         Translator { namespaces, init, made: Vec::new() }
     }
 
+    /// Answers init, which has just asked for one of `mounts` and sends its copy.
+    pub fn answer(
+        &mut self,
+        mounts: &'a [MountPlan],
+        index: u32,
+        channel: &Channel,
+    ) -> Result<(), Error> {
+        let tree = channel.receive_fd().context(|| "receive a mount from the container's init")?;
+        match mounts.get(index as usize) {
+            Some(mount) => self.translate(mount, tree.as_fd()),
+            None => Ok(()),
+        }
+    }
+
     /// Makes `tree`, the copy of the mount's source, translate ids as the mount's plan says.
     pub fn translate(&mut self, mount: &'a MountPlan, tree: BorrowedFd<'_>) -> Result<(), Error> {
         let Source::Tree(host) = &mount.source else { return Ok(()) };

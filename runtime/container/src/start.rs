@@ -10,11 +10,13 @@ use crate::agent::{self, Loaded};
 use crate::container::{Container, Status};
 use crate::error::{Context, Error};
 use crate::hooks;
+use crate::readiness::Readiness;
 use crate::sync::{Channel, Message};
 
 impl Container {
-    /// Lets the program of a created container run. Its exec has happened when this returns.
-    pub fn start(&mut self) -> Result<(), Error> {
+    /// Lets the program of a created container run. Its exec has happened when this returns: with the
+    /// socket it says to that it is ready, where `notify` waits for that.
+    pub fn start(&mut self, notify: Option<&Path>) -> Result<Option<Readiness>, Error> {
         let _lock = self.entry.lock()?;
         self.state = self.entry.load()?;
         match self.status()? {
@@ -23,6 +25,8 @@ impl Container {
             Status::Stopped => return Err(Error::StartStopped),
             _ => return Err(Error::StartRunning),
         }
+        // Not before: another start may be waiting at the container's socket.
+        let readiness = notify.map(|host| self.readiness(host)).transpose()?.flatten();
         let channel = connect_to(&self.entry.socket())?;
         self.entry.remove_socket()?;
         ask(&channel, self).and_then(|()| self.run_poststart()).inspect_err(|_| {
@@ -31,7 +35,8 @@ impl Container {
             if let Err(error) = self.end() {
                 log::warn!("stop the container: {error}");
             }
-        })
+        })?;
+        Ok(readiness)
     }
 
     /// The hooks that run once the program does, in the runtime's namespaces.

@@ -16,8 +16,8 @@ impl Container {
     ///
     /// # Errors
     ///
-    /// When the container has stopped, a value is invalid, or the kernel refuses one. The limits of
-    /// before are set again then.
+    /// When the container has stopped, a value is invalid, or the kernel refuses one. What limits there
+    /// were before are set again then; one that there was not may stay.
     pub fn update(mut self, changes: &LinuxResources) -> Result<(), Error> {
         let _lock = self.entry.lock()?;
         self.state = self.entry.load()?;

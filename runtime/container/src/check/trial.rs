@@ -1,7 +1,5 @@
 //! Runs the container's init until it is ready, where it leaves no trace, and ends it.
 
-use std::os::fd::AsFd;
-
 use cgroup::Cgroup;
 
 use super::{finding, overlay};
@@ -184,11 +182,7 @@ fn converse(plan: &InitPlan, pid: i32, channel: &Channel) -> Result<(), Error> {
             }
             Some(Message::Ready) => return Ok(()),
             Some(Message::Translate(index)) => {
-                let tree = channel.receive_fd();
-                let tree = tree.context(|| "receive a mount from the container's init")?;
-                if let Some(mount) = plan.rootfs.mounts.get(index as usize) {
-                    translator.translate(mount, tree.as_fd())?;
-                }
+                translator.answer(&plan.rootfs.mounts, index, channel)?;
                 proceed(channel)?;
             }
             Some(Message::Failed(failure)) => return Err(Error::Init(failure)),

@@ -20,12 +20,7 @@ pub const ENTRY: Entry = Entry {
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let mut container = context.store()?.load(cli::id(arguments)?)?;
-    let readiness = match launch::notify_socket() {
-        Some(host) => container.readiness(&host)?,
-        None => None,
-    };
-    container.start()?;
-    if let Some(readiness) = readiness {
+    if let Some(readiness) = container.start(launch::notify_socket().as_deref())? {
         readiness.pass_on()?;
     }
     Ok(0)
