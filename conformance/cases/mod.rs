@@ -38,6 +38,7 @@ mod process;
 mod readiness;
 mod resources;
 mod rootless;
+mod rootless_cgroup;
 mod scheduling;
 mod seccomp;
 mod security;
@@ -75,6 +76,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         memory_policy::CASES,
         intel_rdt::CASES,
         rootless::CASES,
+        rootless_cgroup::CASES,
         terminal::CASES,
         exec::CASES,
         exec_cgroup::CASES,
