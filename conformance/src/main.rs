@@ -94,8 +94,8 @@ fn try_main() -> Result<ExitCode, Failure> {
 }
 
 fn choose(filters: &[String]) -> Vec<&'static Case> {
-    let wanted =
-        |case: &&Case| filters.is_empty() || filters.iter().any(|f| case.name.contains(f.as_str()));
+    let begins = |name: &str| filters.iter().any(|filter| name.starts_with(filter.as_str()));
+    let wanted = |case: &&Case| filters.is_empty() || begins(case.name);
     cases::all().chain(suites::all()).filter(wanted).collect()
 }
 

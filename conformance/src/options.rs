@@ -13,7 +13,7 @@ pub const USAGE: &str = "Usage: conformance [OPTION…]
                   rootless (as host, but a user without privileges calls the runtime; only the cases
                   that say what holds for such a user too)
   --probe PATH    the static probe (default: target/dist/probe; the other small programs are beside it)
-  --filter STR    only cases whose name contains STR; may be repeated
+  --filter STR    only cases whose name begins with STR; may be repeated
   --slow N        multiply every time limit by N
   --list          print the cases and end
 ";
@@ -40,7 +40,7 @@ pub struct Options {
     pub view: View,
     /// The probe.
     pub probe: PathBuf,
-    /// Parts of names; all cases when empty.
+    /// Beginnings of names; all cases when empty.
     pub filters: Vec<String>,
     /// The factor of every time limit.
     pub slow: u32,
