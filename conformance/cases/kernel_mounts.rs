@@ -37,8 +37,9 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
     Case::new("kernel-mounts/mqueue-of-the-container", mqueue),
     Case::new("kernel-mounts/label-without-selinux", label)
+        .needs(&[Need::NoSelinux])
         .not_on(&[(Peer::Crun, "crun 1.8.1 leaves the label out")]),
-    Case::new("kernel-mounts/label-that-nothing-takes", label_unused),
+    Case::new("kernel-mounts/label-that-nothing-takes", label_unused).needs(&[Need::NoSelinux]),
     Case::new("kernel-mounts/rootfs-propagation", rootfs_propagation)
         .not_on(&[(Peer::Runc, "runc 1.1.5 sets it before pivot_root only"), CRUN]),
     Case::new("kernel-mounts/rootfs-propagation-that-can-not-be", bad_propagation).not_on(&[CRUN]),
@@ -214,15 +215,7 @@ fn mqueue(env: &mut Env) -> Outcome {
 
 const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
 
-/// Whether the machine has SELinux, where labels take effect.
-fn has_selinux() -> bool {
-    PathBuf::from("/sys/fs/selinux/enforce").exists()
-}
-
 fn label(env: &mut Env) -> Outcome {
-    if has_selinux() {
-        return Ok(());
-    }
     let mut bundle = env.bundle()?;
     bundle.set("/linux/mountLabel", json!(LABEL))?;
     let words: &[&str] = if env.is(Peer::Ghost) {
@@ -234,9 +227,6 @@ fn label(env: &mut Env) -> Outcome {
 }
 
 fn label_unused(env: &mut Env) -> Outcome {
-    if has_selinux() {
-        return Ok(());
-    }
     // procfs, sysfs, binds and, where there is no SELinux, message queues take none.
     let source = env.dir.join("source");
     fs::create_dir(&source)?;
