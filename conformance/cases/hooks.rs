@@ -138,22 +138,50 @@ fn order_and_state(env: &mut Env) -> Outcome {
     Ok(())
 }
 
+/// What each kind of hook was started with, word for word.
 fn environment(env: &mut Env) -> Outcome {
-    let file = note(env);
-    let path =
-        script(env, "env", &format!("(echo \"$0 $*\"; pwd; env | sort) > {}", file.display()))?;
-    let mut bundle = env.bundle()?;
-    bundle.args(&["true"]);
-    bundle.set(
-        "/hooks",
-        json!({"createRuntime": [{"path": path, "args": ["zero", "one", "two"], "env": ["A=1", "PATH=/bin:/usr/bin"]}]}),
-    )?;
+    // createContainer may see a /proc of other numbers than its own: no /proc/$$.
+    const NOTE: &str = "exec 3< /proc/self/cmdline; cat <&3 > $OUT.args; env > $OUT.env";
+    // The shell's own.
+    const SHELL: [&str; 3] = ["PWD=", "SHLVL=", "_="];
+    let notes = env.dir.join("notes");
+    fs::create_dir(&notes)?;
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.bind(&notes, "/notes", &["rw"])?.set("/hooks", json!({}))?;
+    let started = |kind: &str| {
+        let out = match kind {
+            "startContainer" => PathBuf::from("/notes").join(kind),
+            _ => notes.join(kind),
+        };
+        let args = ["sh", "-c", NOTE, "zero", "two words", "", kind].map(str::to_owned);
+        let variables = [
+            "EMPTY=".to_owned(),
+            format!("KIND={kind} A=1"),
+            format!("OUT={}", out.display()),
+            "PATH=/usr/bin:/bin".to_owned(),
+        ];
+        (args, variables)
+    };
+    for kind in KINDS {
+        let (args, variables) = started(kind);
+        let hook = json!([{"path": "/bin/sh", "args": args, "env": variables}]);
+        bundle.set(&format!("/hooks/{kind}"), hook)?;
+    }
     env.run(&bundle)?.env("LEAK", "1").ok()?;
-    let text = fs::read_to_string(file)?;
-    // A script's $0 is its path.
-    ensure!(text.contains("one two\n"), "arguments: {text}");
-    ensure!(text.contains("A=1\n"), "environment: {text}");
-    ensure!(!text.contains("LEAK"), "the caller's environment leaks: {text}");
+    let read = |kind: &str, extension: &str| {
+        fs::read_to_string(notes.join(kind).with_extension(extension))
+    };
+    for kind in KINDS {
+        let (args, variables) = started(kind);
+        let words = read(kind, "args")?;
+        let words: Vec<&str> = words.split_terminator('\0').collect();
+        ensure_eq!(words, args, "arguments of {kind}");
+        let lines = read(kind, "env")?;
+        let own = |line: &&str| !SHELL.iter().any(|name| line.starts_with(name));
+        let mut lines: Vec<&str> = lines.lines().filter(own).collect();
+        lines.sort_unstable();
+        ensure_eq!(lines, variables, "environment of {kind}");
+    }
     Ok(())
 }
 
