@@ -24,10 +24,6 @@ pub const CASES: &[Case] = &[
     Case::new("errors/bundle-missing", bundle_missing),
     Case::new("errors/rootfs-missing", rootfs_missing),
     Case::new("errors/rootfs-is-a-file", rootfs_file),
-    Case::new("errors/unknown-capability", unknown_capability).not_on(&[
-        (Peer::Runc, "ghost only: runc warns and goes on"),
-        (Peer::Crun, "ghost only: crun warns and goes on"),
-    ]),
     Case::new("errors/mount-that-fails", mount_fails).not_on(CRUN),
     Case::new("errors/mount-source-missing", mount_source).not_on(CRUN),
     Case::new("errors/mount-option-unknown-to-the-file-system", mount_option),
@@ -166,15 +162,6 @@ fn rootfs_file(env: &mut Env) -> Outcome {
     fs::write(bundle.dir.join("a-file"), "")?;
     bundle.set("/root/path", json!("a-file"))?;
     refuses(env, &bundle, ghost_words(env, &["a-file"]))
-}
-
-fn unknown_capability(env: &mut Env) -> Outcome {
-    for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
-        let mut bundle = env.bundle()?;
-        bundle.capabilities(&[set], &["CAP_FLY"]);
-        refuses(env, &bundle, &["CAP_FLY"])?;
-    }
-    Ok(())
 }
 
 fn mount_fails(env: &mut Env) -> Outcome {

@@ -2,6 +2,7 @@
 
 mod bad_values;
 mod budget;
+mod capabilities;
 mod cgroups_hybrid;
 mod cgroups_v1;
 mod cgroups_v2;
@@ -69,6 +70,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         network::CASES,
         namespace_mixes::CASES,
         process::CASES,
+        capabilities::CASES,
         limits::CASES,
         sysctl::CASES,
         labels::CASES,

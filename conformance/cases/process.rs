@@ -234,15 +234,15 @@ fn rlimit_above(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-fn bits(numbers: &[u32]) -> String {
+pub(super) fn bits(numbers: &[u32]) -> String {
     format!("{:016x}", numbers.iter().fold(0_u64, |set, n| set | (1 << n)))
 }
 
-const CHOWN: u32 = 0;
-const KILL: u32 = 5;
-const NET_RAW: u32 = 13;
+pub(super) const CHOWN: u32 = 0;
+pub(super) const KILL: u32 = 5;
+pub(super) const NET_RAW: u32 = 13;
 
-fn sets(report: &Value) -> Vec<String> {
+pub(super) fn sets(report: &Value) -> Vec<String> {
     ["CapBnd", "CapPrm", "CapEff", "CapInh", "CapAmb"]
         .iter()
         .map(|key| report["status"][key].as_str().unwrap_or_default().to_owned())

@@ -34,7 +34,7 @@ fn types(env: &mut Env) -> Outcome {
     bundle.set("/process/args", json!("a word"))?;
     bundle.set("/process/user/uid", json!(-7))?;
     bundle.set("/linux/namespaces/-", json!({"type": "dream"}))?;
-    bundle.capabilities(&["bounding"], &["CAP_KILL", "CAP_DREAM", "CAP_CHOWN"]);
+    bundle.set("/process/rlimits", json!([{"type": "RLIMIT_DREAM", "soft": 1, "hard": 1}]))?;
     bundle.mount(json!({"type": "nowhere"}))?;
     let namespaces = bundle.config["linux"]["namespaces"].as_array().map_or(0, Vec::len);
     let dream = format!("linux.namespaces[{}].type: ", namespaces - 1);
@@ -44,7 +44,7 @@ fn types(env: &mut Env) -> Outcome {
         ("process.args: ", "\"a word\""),
         ("process.user.uid: ", "-7"),
         (dream.as_str(), "\"dream\""),
-        ("process.capabilities.bounding[1]: ", "CAP_DREAM"),
+        ("process.rlimits[0].type: ", "RLIMIT_DREAM"),
     ] {
         let line = line_of(&bundle, text)?;
         let start = output.stderr.find(&format!("config.json:{line}:"));

@@ -7,14 +7,14 @@ use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
 use crate::create;
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, Violation, list};
 use crate::json_path;
 use crate::json_tree::Node;
 use crate::respell::respell;
 use crate::type_errors::{self, Broken};
 
 /// A loaded bundle.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Bundle {
     /// The directory, absolute and without symbolic links.
     pub path: PathBuf,
@@ -22,6 +22,8 @@ pub struct Bundle {
     pub spec: Spec,
     /// The bytes it was read from, for the lines of errors.
     text: Vec<u8>,
+    /// Capabilities that nobody knows, which `spec` is without.
+    pub(crate) unknown: Vec<Violation>,
 }
 
 impl Bundle {
@@ -31,15 +33,26 @@ impl Bundle {
         let path = dir.canonicalize().context(|| format!("bundle {}", dir.display()))?;
         let file = path.join("config.json");
         match read(&file)? {
-            (text, Ok(spec)) => Ok(Bundle { path, spec, text }),
-            (text, Err(error)) => Err(explain(type_errors::all(&file, &text, error), path, text)),
+            (text, Ok(spec)) => Ok(Bundle { path, spec, text, unknown: Vec::new() }),
+            (text, Err(error)) => explain(type_errors::all(&file, &text, error), path, text),
         }
     }
 
-    /// Reads a file that holds the `process` object alone, as `exec --process` takes it.
+    /// Reads a file that holds the `process` object alone, as `exec --process` takes it, and warns of
+    /// unknown capabilities.
     pub fn load_process(file: &Path) -> Result<Process, Error> {
         let (text, process) = read::<Process>(file)?;
-        process.map_err(|error| type_errors::all::<Process>(file, &text, error).error)
+        process.or_else(|error| {
+            let (process, unknown) = type_errors::all(file, &text, error).value()?;
+            warn(&unknown);
+            Ok(process)
+        })
+    }
+
+    /// Warns of the capabilities that the container goes without because nobody knows them, as the
+    /// runtime-spec demands.
+    pub fn warn(&self) {
+        warn(&self.unknown);
     }
 
     /// Adds to several errors the lines of config.json that they are about.
@@ -90,19 +103,26 @@ fn read<T: DeserializeOwned>(
     }
 }
 
-/// What is wrong with the types, and with the values of the rest.
-fn explain(broken: Broken<Spec>, path: PathBuf, text: Vec<u8>) -> Error {
-    let Some(rest) = broken.rest else { return broken.error };
-    let bundle = Bundle { path, spec: rest.value.clone(), text };
-    let mut found = broken.error.violations();
+/// What is wrong with the types, and with the values of the rest; the bundle, if nothing is.
+fn explain(broken: Broken<Spec>, path: PathBuf, text: Vec<u8>) -> Result<Bundle, Error> {
+    let mut found = broken.errors;
+    let Some(rest) = broken.rest else { return Err(Error::of(found)) };
+    let bundle = Bundle { path, spec: rest.value.clone(), text, unknown: broken.unknown };
+    if found.is_empty() {
+        return Ok(bundle);
+    }
     for mut violation in create::violations(&bundle) {
         if violation.error.field().is_some_and(|field| rest.proves(&field)) {
             violation.locate(&bundle);
             found.push(violation);
         }
     }
-    match found.len() {
-        1 => found.remove(0).error,
-        _ => Error::Many(found),
+    Err(Error::of(found))
+}
+
+/// One line, for logs that are read as one object.
+fn warn(unknown: &[Violation]) {
+    if !unknown.is_empty() {
+        log::warn!("left out: {}", list(unknown));
     }
 }

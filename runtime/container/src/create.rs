@@ -134,6 +134,7 @@ fn launch(
     let planned = plan::build(&plan::Input::new(&options, &cgroup));
     let (mut plan, seccomp) = planned.map_err(|error| options.bundle.locate(error))?;
     let scope = plan_scope(options.bundle, &cgroup)?;
+    options.bundle.warn();
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
     let lock = entry.lock();

@@ -227,7 +227,7 @@ impl From<Error> for Violation {
 }
 
 /// Each with its causes, as an error alone is told.
-fn list(violations: &[Violation]) -> String {
+pub(crate) fn list(violations: &[Violation]) -> String {
     let one = |violation: &Violation| match violation.line {
         Some(line) => format!("{} (line {line})", violation.error.text()),
         None => violation.error.text(),
@@ -245,6 +245,14 @@ impl Error {
             source = cause.source();
         }
         text
+    }
+
+    /// One as it is, several as [`Error::Many`].
+    pub(crate) fn of(mut found: Vec<Violation>) -> Error {
+        match found.len() {
+            1 => found.remove(0).error,
+            _ => Error::Many(found),
+        }
     }
 
     /// Taken apart, where it is several.

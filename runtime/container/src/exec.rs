@@ -158,7 +158,7 @@ impl Container {
             // The container's cgroup was delegated to the caller, but not one above the caller's
             // too, as a login session's is not: runc's rootless exec goes without as well.
             Err(Errno::EACCES) if sub.is_none() && cgroup::is_rootless() => {
-                log::warn!(
+                log::info!(
                     "the process stays in the caller's cgroup, out of the container's limits"
                 );
                 args.cgroup = None;

@@ -33,11 +33,10 @@ impl Report {
     }
 
     /// What was planned, unless anything is wrong. None goes with an error that was pushed.
-    pub fn finish<T>(mut self, planned: Option<T>) -> Result<T, Error> {
+    pub fn finish<T>(self, planned: Option<T>) -> Result<T, Error> {
         match planned {
             Some(planned) if self.found.is_empty() => Ok(planned),
-            _ if self.found.len() == 1 => Err(self.found.remove(0).error),
-            _ => Err(Error::Many(self.found)),
+            _ => Err(Error::of(self.found)),
         }
     }
 }

@@ -16,9 +16,22 @@ const UNKNOWN_CAPABILITY: &str = "unknown capability ";
 
 /// What came of reading a document that is not of its type.
 pub(crate) struct Broken<T> {
-    pub error: Error,
+    /// Empty where it is unknown capabilities alone.
+    pub errors: Vec<Violation>,
+    /// Capabilities that nobody knows, which the rest is without: no error, as the runtime-spec has it.
+    pub unknown: Vec<Violation>,
     /// What could be read all the same.
     pub rest: Option<Rest<T>>,
+}
+
+impl<T> Broken<T> {
+    /// The document after all, and the capabilities that it is without.
+    pub fn value(self) -> Result<(T, Vec<Violation>), Error> {
+        match self.rest {
+            Some(rest) if self.errors.is_empty() => Ok((rest.value, self.unknown)),
+            _ => Err(Error::of(self.errors)),
+        }
+    }
 }
 
 /// A document without what is wrong in it.
@@ -50,15 +63,18 @@ pub(crate) fn all<T: DeserializeOwned>(
 ) -> Broken<T> {
     let tree = Node::read(text);
     let (Category::Data, Some(tree)) = (first.classify(), tree) else {
-        return Broken { error: syntax(file, text, &first), rest: None };
+        let errors = vec![syntax(file, text, &first).into()];
+        return Broken { errors, unknown: Vec::new(), rest: None };
     };
     let mut reader = Reading { file, text, tree, rest: text.to_vec(), blanked: Vec::new() };
-    let mut found = Vec::new();
+    let (mut errors, mut unknown) = (Vec::new(), Vec::new());
     let mut next = Some(first);
     let mut value = None;
     while let Some(error) = next.take() {
+        let is_unknown = words(&error).starts_with(UNKNOWN_CAPABILITY);
         let (told, goes_on) = reader.take(&error);
-        found.extend(told);
+        let found = if is_unknown { &mut unknown } else { &mut errors };
+        found.extend(told.map(Violation::from));
         if goes_on {
             match serde_json::from_slice::<T>(&reader.rest) {
                 Ok(read) => value = Some(read),
@@ -66,11 +82,8 @@ pub(crate) fn all<T: DeserializeOwned>(
             }
         }
     }
-    let error = match found.len() {
-        1 => found.remove(0),
-        _ => Error::Many(found.into_iter().map(Violation::from).collect()),
-    };
-    Broken { error, rest: value.map(|value| Rest { value, blanked: reader.blanked }) }
+    let rest = value.map(|value| Rest { value, blanked: reader.blanked });
+    Broken { errors, unknown, rest }
 }
 
 /// The document does not parse: there is no more than one error.
@@ -198,13 +211,37 @@ mod tests {
 
     /// The lines and paths of all errors.
     fn errors(text: &str) -> Vec<(usize, String)> {
+        broken(text).errors.into_iter().map(place_of).collect()
+    }
+
+    fn broken(text: &str) -> Broken<Spec> {
         let error = serde_json::from_str::<Spec>(text).unwrap_err();
-        let all = all::<Spec>(Path::new("c"), text.as_bytes(), error).error;
-        let one = |violation: Violation| match violation.error {
+        all(Path::new("c"), text.as_bytes(), error)
+    }
+
+    fn place_of(violation: Violation) -> (usize, String) {
+        match violation.error {
             Error::Parse { line, field, .. } => (line, field),
-            other => panic!("{text}: {other}"),
-        };
-        all.violations().into_iter().map(one).collect()
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn unknown_capabilities_are_left_out() {
+        let text = r#"{"ociVersion": "1.0.0", "process": {"cwd": "/", "user": {"uid": 0, "gid": 0},
+            "capabilities": {"bounding": ["CAP_DREAM", "CAP_KILL", "CAP_DREAM"],
+                             "effective": ["CAP_FLY"]}}}"#;
+        let (spec, unknown) = broken(text).value().unwrap();
+        let places: Vec<_> = unknown.into_iter().map(place_of).collect();
+        let set = |name: &str| format!("process.capabilities.{name}");
+        assert_eq!(
+            places,
+            [(2, set("bounding[0]")), (2, set("bounding[2]")), (3, set("effective[0]"))]
+        );
+        let process = spec.process().clone().unwrap();
+        let sets = process.capabilities().clone().unwrap();
+        assert_eq!(sets.bounding().as_ref().unwrap().len(), 1);
+        assert!(sets.effective().as_ref().unwrap().is_empty());
     }
 
     #[test]
@@ -267,7 +304,6 @@ mod tests {
                 "mounts[2].options",
                 "process.args[0]",
                 "process.args[2]",
-                "process.capabilities.bounding[0]",
                 "process.cwd",
                 "process.rlimits[0].type",
                 "process.user.uid",

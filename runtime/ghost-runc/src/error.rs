@@ -69,9 +69,6 @@ pub enum Error {
     /// A number in `exec --user` or `--additional-gids` that is none.
     #[error("bad {what} \"{value}\"")]
     BadNumber { what: &'static str, value: String },
-    /// A capability that does not exist.
-    #[error("unknown capability \"{name}\"")]
-    UnknownCapability { name: String },
     /// A descriptor to preserve was not passed in.
     #[error("preserved-fd {fd} (of {count}) is not open")]
     PreservedFd { fd: u32, count: u32 },

@@ -1,6 +1,7 @@
 //! The log that `--log`, `--log-format` and `--debug` ask for, in logrus's two formats.
 //!
-//! On failure exactly one line goes there: podman decodes the whole file as one JSON object. With
+//! Warnings go there without a flag, as the runtime-spec demands them of some values. What fails is
+//! one line, which podman decodes the whole file as; warnings of a command that fails are rare. With
 //! a file, the error also goes to standard error, plain.
 
 use std::fmt::Write as _;
@@ -8,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::{LevelFilter, Metadata, Record};
@@ -29,7 +31,7 @@ pub enum Format {
 /// Where log lines go. The default is text on standard error.
 #[derive(Debug, Default)]
 pub struct Logger {
-    file: Option<File>,
+    file: Option<Arc<File>>,
     format: Format,
 }
 
@@ -46,17 +48,15 @@ impl Logger {
             let options = options.append(true).create(true).mode(0o644);
             options.open(path).map_err(|source| Error::file("open", path, source))
         };
-        let file = globals.log.as_ref().map(open).transpose()?;
+        let file = globals.log.as_ref().map(open).transpose()?.map(Arc::new);
         Ok(Logger { file, format })
     }
 
-    /// Takes the records of the log macros too, for `--debug`. Without it they are dropped: on
-    /// success nothing may be on standard error.
-    pub fn take_records(&self) {
-        let file = self.file.as_ref().and_then(|file| file.try_clone().ok());
-        let logger = Logger { file, format: self.format };
+    /// Takes the records of the log macros too: warnings, and with `--debug` all.
+    pub fn take_records(&self, debug: bool) {
+        let logger = Logger { file: self.file.clone(), format: self.format };
         if log::set_boxed_logger(Box::new(logger)).is_ok() {
-            log::set_max_level(LevelFilter::Debug);
+            log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Warn });
         }
     }
 
@@ -73,7 +73,7 @@ impl Logger {
         let line = line(self.format, level, message, &now());
         // A log that can't be written must not change what the command does.
         let _ = match self.file.as_ref() {
-            Some(mut file) => file.write_all(line.as_bytes()),
+            Some(file) => (&**file).write_all(line.as_bytes()),
             None => std::io::stderr().write_all(line.as_bytes()),
         };
     }

@@ -32,9 +32,7 @@ fn run(logger: &mut Logger) -> Result<u8, Error> {
         Invocation::Print(text) => output::print(&text).map(|()| 0),
         Invocation::Command { globals, entry, arguments } => {
             *logger = Logger::open(&globals)?;
-            if globals.debug {
-                logger.take_records();
-            }
+            logger.take_records(globals.debug);
             log::debug!("{} {arguments:?}", entry.name);
             let arguments = match entry.parse(arguments)? {
                 cli::Arguments::Print(text) => return output::print(&text).map(|()| 0),

@@ -77,13 +77,19 @@ fn lacking(bundle: &Bundle, cgroup: &Cgroup) -> Vec<Error> {
     cgroup.lacks(resources).into_iter().map(Error::from).collect()
 }
 
-/// Capabilities that the runtime does not have itself.
+/// Capabilities that nobody knows, and those that the runtime does not have itself.
 fn ungranted(bundle: &Bundle) -> Vec<Finding> {
+    let unknown = bundle.unknown.iter().filter_map(|violation| match &violation.error {
+        Error::Parse { field, message, .. } => Some((field.clone(), message)),
+        _ => None,
+    });
+    let mut findings: Vec<Finding> = unknown
+        .map(|(field, message)| Finding::warning(field, format!("{message} is left out")))
+        .collect();
     let process = bundle.spec.process().as_ref();
     let Some(sets) = process.and_then(|process| process.capabilities().as_ref()) else {
-        return Vec::new();
+        return findings;
     };
-    let mut findings = Vec::new();
     for (name, set) in [
         ("bounding", sets.bounding()),
         ("effective", sets.effective()),

@@ -34,6 +34,7 @@ pub fn of(container: &Container, arguments: &ArgMatches) -> Result<Process, Erro
         return Err(Error::EmptyProcessArgs);
     }
     let bundle = Bundle::load(container.bundle())?;
+    bundle.warn();
     let process = bundle.spec.process().clone();
     let mut process =
         process.ok_or(Error::Process { problem: "process property must not be empty" })?;
@@ -58,8 +59,7 @@ fn apply(process: &mut Process, arguments: &ArgMatches) -> Result<(), Error> {
     if let Some(label) = flag::text(arguments, "process-label") {
         process.set_selinux_label(Some(label.to_owned()));
     }
-    let added: Vec<Capability> =
-        flag::texts(arguments, "cap").map(capability).collect::<Result<_, _>>()?;
+    let added: Vec<Capability> = flag::texts(arguments, "cap").filter_map(capability).collect();
     if !added.is_empty() {
         process.set_capabilities(Some(with_capabilities(process.capabilities(), &added)));
     }
@@ -97,10 +97,14 @@ fn number(what: &'static str, text: &str) -> Result<u32, Error> {
     text.parse().map_err(|_| Error::BadNumber { what, value: text.to_owned() })
 }
 
-fn capability(name: &str) -> Result<Capability, Error> {
-    let unknown = || Error::UnknownCapability { name: name.to_owned() };
+/// None, with a warning, for one that nobody knows: as in config.json.
+fn capability(name: &str) -> Option<Capability> {
     let upper = name.to_ascii_uppercase();
-    upper.strip_prefix("CAP_").unwrap_or(&upper).parse().map_err(|_| unknown())
+    let known = upper.strip_prefix("CAP_").unwrap_or(&upper).parse().ok();
+    if known.is_none() {
+        log::warn!("left out: --cap: unknown capability {name}");
+    }
+    known
 }
 
 /// The sets with more in the bounding, effective and permitted ones. Ambient ones need inheritable
@@ -199,11 +203,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_or_capability_is_refused() {
+    fn what_is_no_number_is_refused() {
         for flag in ["-u=root", "-u=1:x", "-u=-1", "-g=-5"] {
             assert!(matches!(applied(&[flag]), Err(Error::BadNumber { .. })), "{flag}");
         }
-        assert!(matches!(applied(&["-c=CAP_X"]), Err(Error::UnknownCapability { .. })));
+    }
+
+    #[test]
+    fn an_unknown_capability_is_left_out() {
+        let process = applied(&["-c=CAP_X", "-c=CAP_CHOWN"]).unwrap();
+        let sets = process.capabilities().as_ref().unwrap();
+        assert_eq!(sets.bounding().as_ref().unwrap().len(), 2);
     }
 
     #[test]
