@@ -18,6 +18,7 @@ mod hook_rules;
 mod hooks;
 mod idmapped_mounts;
 mod intel_rdt;
+mod intruders;
 mod kernel;
 mod kernel_mounts;
 mod labels;
@@ -77,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         scheduling::CASES,
         memory_policy::CASES,
         intel_rdt::CASES,
+        intruders::CASES,
         rootless::CASES,
         rootless_cgroup::CASES,
         terminal::CASES,

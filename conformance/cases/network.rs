@@ -32,6 +32,7 @@ pub const CASES: &[Case] = &[
     case("network/features-say-so", features),
     case("network/no-device-moves-when-one-can-not", one_fails),
     case("network/devices-come-back-from-a-failed-create", late_failure),
+    case("network/device-comes-back-from-a-joined-namespace", back_from_a_joined_one),
 ];
 
 /// A device `h0` and what belongs to it; `p0` is its other end.
@@ -226,10 +227,35 @@ fn late_failure(env: &mut Env) -> Outcome {
     for hooks in [json!({"createRuntime": hook}), json!({"createContainer": hook})] {
         let mut bundle = bundle(env, json!({"h0": {"name": "eth9"}}), "true")?;
         bundle.set("/hooks", hooks)?;
-        let after = "ip addr show dev h0 | sed 's/^[0-9]*/2/'";
-        let output = between(env, &bundle, H0, after)?.exits(1)?;
+        // Under the number that it had, too.
+        let number = "ip link show dev h0 | cut -d: -f1";
+        let before = format!("{H0}\n{number} > before");
+        let after = format!("{number} | cmp - before || exit 7\nip addr show dev h0");
+        let after = format!("{after} | sed 's/^[0-9]*/2/'");
+        let output = between(env, &bundle, &before, &after)?.cwd(&env.dir).exits(1)?;
         shows(&output, H0_IS_AS_BEFORE)?;
         env.nothing_left()?;
     }
     Ok(())
+}
+
+/// Where others have taken the device's number, and it can't have its addresses.
+fn back_from_a_joined_one(env: &mut Env) -> Outcome {
+    let file = env.dir.join("netns");
+    let path = file.to_string_lossy().into_owned();
+    let mut bundle = bundle(env, json!({"h0": {"name": "eth9"}}), "true")?;
+    bundle.namespace("network", Some(&path))?;
+    let theirs = "ip link add o2 index 2 type veth peer name o3 index 3; \
+                  ip link add o4 index 4 type veth peer name o5 index 5; \
+                  echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6";
+    let before = format!("{H0}\ntouch {path}\nunshare --net={path} sh -c '{theirs}'");
+    let after = format!(
+        "ip addr show dev h0 | sed 's/^[0-9]*/2/'; nsenter --net={path} ip link; umount {path}"
+    );
+    let output = between(env, &bundle, &before, &after)?.exits(1)?;
+    ensure!(output.stderr.contains("linux.netDevices[h0]: set it up in the container"), "{output}");
+    shows(&output, H0_IS_AS_BEFORE)?;
+    shows(&output, &["2: o2@", "3: o3@", "4: o4@", "5: o5@"])?;
+    ensure!(!output.stdout.contains("eth9"), "it is still there: {output}");
+    env.nothing_left()
 }

@@ -5,10 +5,11 @@
 //! sending too. It tells its descriptor's number by write(2), which no such filter may name, and the
 //! runtime takes the descriptor over by pidfd_getfd(2).
 
+use std::fs;
 use std::io::{IoSlice, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -29,6 +30,9 @@ use crate::sync::{Channel, Message};
 /// How long an agent may take to accept, and to read what it is sent, in seconds.
 const PATIENCE: i64 = 10;
 
+/// What the kernel calls the file behind a listener. No path and no other file it makes is called so.
+const LISTENER: &str = "anon_inode:seccomp notify";
+
 /// Where the agent listens, and what it is told beside the state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Agent {
@@ -47,7 +51,8 @@ pub(crate) struct Loaded<'a> {
     pub status: Status,
 }
 
-/// Sends the agent the process's listener, and lets the process go on.
+/// Sends the agent the process's listener, and lets the process go on. A process has one: what calls
+/// itself another is for the caller to refuse.
 pub(crate) fn hand_over(
     state: &State,
     channel: &Channel,
@@ -58,6 +63,7 @@ pub(crate) fn hand_over(
     })?;
     let fd = sys::process::pidfd_getfd(loaded.pidfd, loaded.fd)
         .context(|| "pidfd_getfd of the seccomp listener")?;
+    check(fd.as_fd())?;
     let step = || {
         let path = agent.path.display();
         format!("linux.seccomp.listenerPath: failed to connect with seccomp agent at {path}")
@@ -69,6 +75,18 @@ pub(crate) fn hand_over(
         // It has ended meanwhile, of which the channel tells more.
         Ok(()) | Err(Errno::EPIPE) => Ok(()),
         Err(errno) => Err(Error::system("send to the process with the seccomp listener", errno)),
+    }
+}
+
+/// Who can ptrace the process could have it name any descriptor: only a listener is passed on.
+fn check(fd: BorrowedFd<'_>) -> Result<(), Error> {
+    let link = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    match link.context(|| "look at the seccomp listener")? {
+        link if link == Path::new(LISTENER) => Ok(()),
+        link => {
+            let step = format!("the process has {} for a seccomp listener", link.display());
+            Err(Error::system(step, Errno::EPROTO))
+        }
     }
 }
 
@@ -102,4 +120,17 @@ fn send(stream: &mut UnixStream, message: &[u8], fd: i32) -> std::io::Result<()>
     let text = [IoSlice::new(message)];
     let sent = sendmsg::<()>(stream.as_raw_fd(), &text, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
     stream.write_all(&message[sent..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_listener_is_one() {
+        // Some file systems let their users choose what a link of /proc reads like.
+        let named = sys::file::sealable_memfd(c"anon_inode:seccomp notify").unwrap();
+        assert!(check(named.as_fd()).is_err());
+        assert!(check(fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
 }

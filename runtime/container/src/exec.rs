@@ -225,11 +225,13 @@ impl Container {
             // EPIPE: its last words, or its end, tell more.
             let _ = channel.send(&Message::Proceed);
         }
+        let mut listens = false;
         loop {
             match channel.receive().context(|| "wait for the process")? {
                 None => return Ok(()),
                 Some(Message::Failed(failure)) => return Err(Error::Exec(failure)),
-                Some(Message::Listener(fd)) => {
+                Some(Message::Listener(fd)) if !listens => {
+                    listens = true;
                     let Process { pid, pidfd } = process;
                     let status = Status::Running;
                     let loaded = Loaded { pid: *pid, pidfd: pidfd.as_fd(), fd, status };

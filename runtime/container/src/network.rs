@@ -6,6 +6,9 @@
 //! dress       its addresses again, which the move takes from it, and up
 //! back        the same in the other direction, when something fails later
 //! ```
+//!
+//! A joined namespace has others in it, who may make devices and rename them: what has been moved is
+//! known by the number it was given there, and taken back only under the name it had there.
 
 mod rtnetlink;
 
@@ -29,9 +32,16 @@ pub(crate) struct Moved {
 
 struct Device {
     plan: NetDevice,
+    /// On the host.
+    index: i32,
     was_up: bool,
     addresses: Vec<Address>,
+    /// In the container, once it may be there.
+    inside: Option<i32>,
 }
+
+/// How many numbers a device may be offered where it comes to.
+const NUMBERS: i32 = 1000;
 
 /// Moves all devices to the network namespace of process `pid`, or none of them.
 pub(crate) fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved, Error> {
@@ -45,8 +55,8 @@ pub(crate) fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved, Error> {
         devices: Vec::new(),
     };
     let found = devices.iter().map(|plan| moved.look(plan)).collect::<Result<Vec<_>, _>>()?;
-    for (index, device) in found {
-        let taken = moved.take(index, &device, theirs.as_fd());
+    for mut device in found {
+        let taken = moved.take(&mut device, theirs.as_fd());
         moved.devices.push(device);
         if let Err(error) = taken {
             moved.back();
@@ -57,8 +67,8 @@ pub(crate) fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved, Error> {
 }
 
 impl Moved {
-    /// The device's number on the host, and what the move would lose.
-    fn look(&self, plan: &NetDevice) -> Result<(i32, Device), Error> {
+    /// The device, with what the move would lose.
+    fn look(&self, plan: &NetDevice) -> Result<Device, Error> {
         let find = || format!("{}: find the device", plan.field());
         let link = self.host.link(&plan.host).context(find)?;
         match self.inside.link(&plan.name) {
@@ -70,15 +80,18 @@ impl Moved {
             Err(errno) => return Err(Error::system(find(), errno)),
         }
         let addresses = self.host.addresses(link.index).context(find)?;
-        Ok((link.index, Device { plan: plan.clone(), was_up: link.up, addresses }))
+        let (index, was_up) = (link.index, link.up);
+        Ok(Device { plan: plan.clone(), index, was_up, addresses, inside: None })
     }
 
-    fn take(&self, index: i32, device: &Device, namespace: BorrowedFd<'_>) -> Result<(), Error> {
-        let Device { plan, addresses, .. } = device;
-        self.host.move_link(index, namespace, &plan.name).context(|| {
-            format!("{}: move it into the container as {:?}", plan.field(), plan.name)
-        })?;
-        dress(&self.inside, &plan.name, addresses, true)
+    fn take(&self, device: &mut Device, namespace: BorrowedFd<'_>) -> Result<(), Error> {
+        let Device { plan, addresses, index, inside, .. } = device;
+        let number = first_free(*index, |number| {
+            *inside = Some(number);
+            self.host.move_link(*index, namespace, number, &plan.name)
+        })
+        .context(|| format!("{}: move it into the container as {:?}", plan.field(), plan.name))?;
+        dress(&self.inside, number, addresses, true)
             .context(|| format!("{}: set it up in the container", plan.field()))
     }
 
@@ -93,24 +106,38 @@ impl Moved {
     }
 
     fn return_one(&self, device: &Device) -> Result<(), Errno> {
-        let plan = &device.plan;
-        match self.host.link(&plan.host) {
+        let Device { plan, index, addresses, was_up, inside: Some(inside) } = device else {
+            return Ok(());
+        };
+        match self.host.link_at(*index) {
             Err(Errno::ENODEV) => {}
-            // It has not left, and what has its name inside is another one.
+            // It has not left, and what has its number inside is another one.
             result => return result.map(drop),
         }
-        let link = match self.inside.link(&plan.name) {
-            // Moved, and not renamed.
-            Err(Errno::ENODEV) => self.inside.link(&plan.host)?,
-            link => link?,
-        };
-        self.inside.move_link(link.index, self.host_namespace.as_fd(), &plan.host)?;
-        dress(&self.host, &plan.host, &device.addresses, device.was_up)
+        let link = self.inside.link_at(*inside)?;
+        // It may not have come to the new name. Under any other it is not ours any more.
+        if link.name != plan.name && link.name != plan.host {
+            return Err(Errno::ENODEV);
+        }
+        let number = first_free(*index, |number| {
+            self.inside.move_link(*inside, self.host_namespace.as_fd(), number, &plan.host)
+        })?;
+        dress(&self.host, number, addresses, *was_up)
     }
 }
 
-fn dress(at: &Rtnetlink, name: &str, addresses: &[Address], up: bool) -> Result<(), Errno> {
-    let index = at.link(name)?.index;
+/// Calls `with` the numbers from the first on, until one is not taken.
+fn first_free(first: i32, mut with: impl FnMut(i32) -> Result<(), Errno>) -> Result<i32, Errno> {
+    let mut number = first;
+    loop {
+        match with(number) {
+            Err(Errno::EBUSY) if number - first < NUMBERS => number += 1,
+            result => return result.map(|()| number),
+        }
+    }
+}
+
+fn dress(at: &Rtnetlink, index: i32, addresses: &[Address], up: bool) -> Result<(), Errno> {
     addresses.iter().try_for_each(|address| at.add_address(index, address))?;
     if up { at.set_up(index) } else { Ok(()) }
 }

@@ -56,11 +56,13 @@ pub(crate) fn ask(channel: &Channel, container: &Container) -> Result<(), Error>
         Ok(()) | Err(Errno::EPIPE) => {}
         Err(errno) => return Err(Error::system("send to the container's init", errno)),
     }
+    let mut listens = false;
     loop {
         match channel.receive().context(|| "wait for the container's init")? {
             None => return Ok(()),
             Some(Message::Failed(failure)) => return Err(Error::Init(failure)),
-            Some(Message::Listener(fd)) => {
+            Some(Message::Listener(fd)) if !listens => {
+                listens = true;
                 let init = container.init()?.ok_or(Error::StartStopped)?;
                 let (state, pidfd) = (&container.state, init.as_fd());
                 // As runc has it, and the runtime-spec's example: not yet running.

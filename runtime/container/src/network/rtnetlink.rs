@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, send, socket,
 };
 use sys::process::setns;
 
@@ -30,6 +30,8 @@ mod number {
 
     pub const LINK_NAME: u16 = 3;
     pub const LINK_NAMESPACE_FD: u16 = 28;
+    /// Since Linux 5.13.
+    pub const LINK_NEW_INDEX: u16 = 49;
     pub const LINK_UP: u32 = 1;
 
     pub const ADDRESS: u16 = 1;
@@ -49,6 +51,8 @@ const LINK_BODY: usize = 16;
 const ADDRESS_BODY: usize = 8;
 /// More than the kernel puts into one packet of a dump.
 const PACKET: usize = 64 * 1024;
+/// The port of the kernel.
+const KERNEL: u32 = 0;
 
 /// A socket that works in the network namespace it was made in.
 pub(super) struct Rtnetlink {
@@ -60,6 +64,7 @@ pub(super) struct Rtnetlink {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub index: i32,
+    pub name: String,
     pub up: bool,
 }
 
@@ -91,7 +96,16 @@ impl Rtnetlink {
     pub fn link(&self, name: &str) -> Result<Link, Errno> {
         let mut body = vec![0; LINK_BODY];
         push(&mut body, number::LINK_NAME, &terminated(name));
-        let answer = self.ask(number::GET_LINK, number::ACK, &body)?;
+        self.get_link(&body)
+    }
+
+    /// The device of that number; ENODEV when there is none.
+    pub fn link_at(&self, index: i32) -> Result<Link, Errno> {
+        self.get_link(&link_body(index, 0))
+    }
+
+    fn get_link(&self, body: &[u8]) -> Result<Link, Errno> {
+        let answer = self.ask(number::GET_LINK, number::ACK, body)?;
         let link = answer.iter().find_map(|(kind, body)| {
             (*kind == number::NEW_LINK).then(|| parse_link(body)).flatten()
         });
@@ -106,15 +120,18 @@ impl Rtnetlink {
         Ok(of_addresses.filter_map(|(_, body)| parse_address(body, index)).collect())
     }
 
-    /// Takes a device to another namespace and names it there, in one step.
+    /// Takes a device to another namespace and gives it number `new` and a name there, in one step;
+    /// EBUSY when the number is taken.
     pub fn move_link(
         &self,
         index: i32,
         namespace: BorrowedFd<'_>,
+        new: i32,
         name: &str,
     ) -> Result<(), Errno> {
         let mut body = link_body(index, 0);
         push(&mut body, number::LINK_NAMESPACE_FD, &namespace.as_raw_fd().to_ne_bytes());
+        push(&mut body, number::LINK_NEW_INDEX, &new.to_ne_bytes());
         push(&mut body, number::LINK_NAME, &terminated(name));
         self.ask(number::NEW_LINK, number::ACK, &body).map(drop)
     }
@@ -143,9 +160,11 @@ impl Rtnetlink {
         let mut messages = Vec::new();
         let mut packet = vec![0; PACKET];
         loop {
-            let len = match recv(self.socket.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+            let len = match recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut packet) {
                 Err(Errno::EINTR) => continue,
-                result => result?,
+                // Others who may change this namespace can send to us too.
+                Ok((_, sender)) if sender.is_none_or(|sender| sender.pid() != KERNEL) => continue,
+                result => result?.0,
             };
             for (kind, its, body) in decode(&packet[..len]) {
                 match kind {
@@ -237,7 +256,11 @@ fn attributes(mut rest: &[u8]) -> Vec<(u16, &[u8])> {
 
 fn parse_link(body: &[u8]) -> Option<Link> {
     let index = i32::from_ne_bytes(word(body, 4)?);
-    Some(Link { index, up: u32::from_ne_bytes(word(body, 8)?) & number::LINK_UP != 0 })
+    let up = u32::from_ne_bytes(word(body, 8)?) & number::LINK_UP != 0;
+    let name = attributes(body.get(LINK_BODY..)?).into_iter();
+    let (_, name) = name.into_iter().find(|(kind, _)| *kind == number::LINK_NAME)?;
+    let name = String::from_utf8_lossy(name.strip_suffix(b"\0").unwrap_or(name)).into_owned();
+    Some(Link { index, name, up })
 }
 
 /// An address of the device with this number that is permanent and global.
@@ -302,5 +325,24 @@ mod tests {
         assert_eq!(parse_address(&address(5, 253, 0x80), 5), None, "of the link");
         assert_eq!(parse_address(&address(5, 0, 0), 5), None, "for a while");
         assert_eq!(parse_address(&address(5, 0, 0x80)[..6], 5), None, "cut off");
+    }
+
+    /// Takes CAP_NET_ADMIN, as the attack does: without it there is nothing to see.
+    #[test]
+    fn only_the_kernel_answers() {
+        // This thread's only: the others stay where they are.
+        if sys::process::unshare(flag::NET).is_err() {
+            return;
+        }
+        let ours = Rtnetlink::open().unwrap();
+        // The port comes with the first message.
+        assert_eq!(ours.link("lo").unwrap().name, "lo");
+        let port = nix::sys::socket::getsockname::<NetlinkAddr>(ours.socket.as_raw_fd()).unwrap();
+        let theirs = Rtnetlink::open().unwrap();
+        let forged = encode(number::ERROR, 0, 2, &(-nix::libc::EXDEV).to_ne_bytes());
+        let to = NetlinkAddr::new(port.pid(), 0);
+        let fd = theirs.socket.as_raw_fd();
+        nix::sys::socket::sendto(fd, &forged, &to, MsgFlags::empty()).unwrap();
+        assert_eq!(ours.link("lo").map(|link| link.index), Ok(1));
     }
 }
