@@ -5,13 +5,13 @@ use std::fs;
 use crate::call::Running;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
+use crate::trace::{STRACE, trace};
 use crate::{ensure, ensure_eq};
 
 const DESIGN: &[(Peer, &str)] = &[
     (Peer::Runc, "ghost only: a promise of its design"),
     (Peer::Crun, "ghost only: a promise of its design"),
 ];
-const STRACE: &[Need] = &[Need::Command("strace")];
 
 /// The cases of this area.
 pub const CASES: &[Case] = &[
@@ -29,17 +29,13 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The traced calls of `run` of the default bundle with /bin/true.
-fn trace(env: &Env, calls: &str) -> Result<String, Failure> {
+fn traced(env: &Env, calls: &str) -> Result<String, Failure> {
     let bundle = env.bundle_with(&["/bin/true"])?;
-    let file = env.dir.join("trace");
-    let name = file.to_string_lossy().into_owned();
-    let limit = env.shared.limit;
-    env.run(&bundle)?.under(&["strace", "-f", "-o", &name, "-e", calls]).limit(limit).ok()?;
-    Ok(fs::read_to_string(file)?)
+    trace(env, env.run(&bundle)?, &["-e", calls])
 }
 
 fn one_clone(env: &mut Env) -> Outcome {
-    let text = trace(env, "trace=clone,clone3,fork,vfork,unshare,setns,execve,execveat")?;
+    let text = traced(env, "trace=clone,clone3,fork,vfork,unshare,setns,execve,execveat")?;
     // "PID call(…": a path in the arguments may hold these words as well.
     let names = ["clone", "fork", "vfork", "unshare", "setns"];
     let makes = |line: &&str| {
@@ -55,7 +51,7 @@ fn one_clone(env: &mut Env) -> Outcome {
 }
 
 fn no_mountinfo(env: &mut Env) -> Outcome {
-    let text = trace(env, "trace=open,openat,openat2")?;
+    let text = traced(env, "trace=open,openat,openat2")?;
     let read: Vec<&str> = text
         .lines()
         .filter(|l| {
@@ -68,7 +64,7 @@ fn no_mountinfo(env: &mut Env) -> Outcome {
 }
 
 fn into_cgroup(env: &mut Env) -> Outcome {
-    let text = trace(env, "trace=clone3,write,openat,openat2")?;
+    let text = traced(env, "trace=clone3,write,openat,openat2")?;
     ensure!(text.contains("CLONE_INTO_CGROUP"), "clone3 does not enter the group: {text}");
     ensure!(!text.contains("cgroup.procs"), "cgroup.procs was written as well: {text}");
     Ok(())

@@ -1,14 +1,13 @@
 //! Kernels that lack a system call or a flag: what is gone without, and what is refused by its name.
 //! runtime/docs/kernel-features.md has the whole list.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::case::{Case, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::shim::without;
+use crate::trace::trace;
 use crate::{ensure, ensure_eq};
 
 /// The peers have fall-backs for kernels older than ours.
@@ -185,12 +184,9 @@ fn no_cgroup_kill(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.shell("sleep 1000 & sleep 1000 & wait");
     let id = env.detach(&bundle, "d", &[])?;
-    let trace = env.dir.join("trace");
-    let name = trace.to_string_lossy().into_owned();
     let inject = "inject=open,openat,openat2:error=ENOENT";
-    let words = ["strace", "-f", "-o", &name, "-P", "cgroup.kill", "-e", inject];
-    env.runtime(&["kill", "--all", &id, "KILL"]).under(&words).ok()?;
-    let text = fs::read_to_string(trace)?;
+    let call = env.runtime(&["kill", "--all", &id, "KILL"]);
+    let text = trace(env, call, &["-P", "cgroup.kill", "-e", inject])?;
     ensure!(
         text.contains("cgroup.kill") && text.contains("(INJECTED)"),
         "nothing injected: {text}"

@@ -34,6 +34,7 @@ mod namespace_mixes;
 mod namespaces;
 mod network;
 mod notify;
+mod numbers;
 mod other_platforms;
 mod pidfd;
 mod process;
@@ -77,6 +78,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         labels::CASES,
         scheduling::CASES,
         memory_policy::CASES,
+        numbers::CASES,
         intel_rdt::CASES,
         intruders::CASES,
         rootless::CASES,

@@ -8,6 +8,7 @@ use super::errors::refuses_value;
 use crate::bundle::Bundle;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
+use crate::trace::trace;
 use crate::{ensure, ensure_eq};
 
 /// runc has the scheduler since 1.2, crun since 1.9.
@@ -367,12 +368,8 @@ fn initial_affinity(env: &mut Env) -> Outcome {
     let id = env.detach(&env.bundle_with(&["sleep", "1000"])?, "d", &[])?;
     let given = json!({"execCPUAffinity": {"initial": "1", "final": "0"}});
     let file = process_file(env, &given, PROBE)?;
-    let trace = env.dir.join("trace");
-    let name = trace.to_string_lossy().into_owned();
-    let calls = "trace=sched_setaffinity,clone3";
     let call = env.runtime(&["exec", "--process", &file, &id]);
-    call.under(&["strace", "-f", "-o", &name, "-e", calls]).limit(env.shared.limit).ok()?;
-    let text = fs::read_to_string(trace)?;
+    let text = trace(env, call, &["-e", "trace=sched_setaffinity,clone3"])?;
     let at = |word: &str| text.find(word).ok_or_else(|| Failure(format!("no {word} in {text}")));
     let (initial, born, last) = (at(", [1])")?, at("clone3(")?, at(", [0])")?);
     ensure!(initial < born && born < last, "not in this order: {text}");

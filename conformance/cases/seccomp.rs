@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     Case::new("seccomp/errno-default", errno_default),
     Case::new("seccomp/errno-of-the-default-action", default_errno),
     Case::new("seccomp/kill", kill),
+    Case::new("seccomp/trap", trap),
     Case::new("seccomp/log-and-allow", log_allow),
     Case::new("seccomp/arguments", arguments),
     Case::new("seccomp/masked-argument", masked),
@@ -40,6 +41,7 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Crun, "crun answers EPERM")]),
     Case::new("seccomp/with-and-without-no-new-privileges", nnp)
         .not_on(&[(Peer::Runc, "runc 1.1 needs keyctl and more after it loads the filter")]),
+    Case::new("seccomp/last-of-all-with-no-new-privileges", last_of_all),
     Case::new("seccomp/unknown-action", unknown_action),
     Case::new("seccomp/exec-is-filtered-too", exec),
     Case::new("seccomp/docker-default-profile", docker_profile),
@@ -210,11 +212,25 @@ fn kill(env: &mut Env) -> Outcome {
         let mut profile = deny(&["getppid"], json!({}));
         profile["syscalls"][0]["action"] = json!(action);
         // SIGSYS is 31.
-        env.run(&calling(env, profile, GETPPID)?)?.exits(128 + 31)?;
+        env.run(&calling(env, profile.clone(), GETPPID)?)?.exits(128 + 31)?;
+        let caught = calling(env, profile.clone(), &["trapped", "110"])?;
+        env.run(&caught)?.exits(128 + 31)?;
+        // What is one thread's end only.
+        let thread = env.run(&calling(env, profile, &["thread", "110"])?)?;
+        if action == "SCMP_ACT_KILL_PROCESS" {
+            thread.exits(128 + 31)?;
+        } else {
+            ensure_eq!(thread.ok()?.stdout, "alive\n", "the other thread, {action}");
+        }
     }
+    Ok(())
+}
+
+fn trap(env: &mut Env) -> Outcome {
     let mut profile = deny(&["getppid"], json!({}));
     profile["syscalls"][0]["action"] = json!("SCMP_ACT_TRAP");
-    env.run(&calling(env, profile, GETPPID)?)?.exits(128 + 31)?;
+    env.run(&calling(env, profile.clone(), GETPPID)?)?.exits(128 + 31)?;
+    ensure_eq!(answer(env, &profile, &["trapped", "110"])?, "trapped 110", "with a handler");
     Ok(())
 }
 
@@ -479,6 +495,38 @@ fn nnp(env: &mut Env) -> Outcome {
         ensure_eq!(env.run(&bundle)?.ok()?.stdout, "EPERM\n", "a user, noNewPrivileges {value}");
     }
     Ok(())
+}
+
+/// With no_new_privs, the filter is the last of all: it may deny what makes the process what it is.
+fn last_of_all(env: &mut Env) -> Outcome {
+    let names =
+        ["capset", "prctl", "setgid", "setgroups", "setresgid", "setresuid", "setuid", "umask"];
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/seccomp", deny(&names, json!({})))?;
+    bundle.set("/process/user", json!({"uid": 1000, "gid": 1000, "additionalGids": [5]}))?;
+    bundle.set("/process/capabilities", json!({"bounding": ["CAP_KILL"]}))?;
+    bundle.set("/process/noNewPrivileges", json!(true))?;
+    let report = env.probe(&mut bundle)?;
+    for (field, wanted) in [
+        ("Seccomp", "2"),
+        ("NoNewPrivs", "1"),
+        ("Uid", "1000 1000 1000 1000"),
+        ("Groups", "5"),
+        ("CapPrm", "0000000000000000"),
+        ("CapBnd", "0000000000000020"),
+    ] {
+        ensure_eq!(report["status"][field], wanted, "{field}");
+    }
+    // Without, it takes a privilege to load it, which is dropped under it.
+    bundle.set("/process/noNewPrivileges", json!(false))?;
+    bundle.set("/linux/seccomp", deny(&["personality"], json!({})))?;
+    let report = env.probe(&mut bundle)?;
+    for (field, wanted) in [("Seccomp", "2"), ("NoNewPrivs", "0"), ("CapPrm", "0000000000000000")] {
+        ensure_eq!(report["status"][field], wanted, "{field}, without no_new_privs");
+    }
+    bundle.set("/linux/seccomp", deny(&["capset"], json!({})))?;
+    env.run(&bundle)?.exits(1)?;
+    env.nothing_left()
 }
 
 fn unknown_action(env: &mut Env) -> Outcome {

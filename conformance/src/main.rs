@@ -18,6 +18,7 @@ mod runner;
 mod shim;
 #[path = "../suites/mod.rs"]
 mod suites;
+mod trace;
 mod user;
 
 use std::io::{self, Write};
