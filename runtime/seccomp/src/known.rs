@@ -1,6 +1,8 @@
 //! The words of the profile language, for `features`; each list is sorted as runc prints it.
 
-use crate::profile::{FLAG_LOG, FLAG_NEW_LISTENER, FLAG_SPEC_ALLOW, FLAG_WAIT_KILLABLE_RECV};
+use crate::profile::{
+    FLAG_LOG, FLAG_NEW_LISTENER, FLAG_SPEC_ALLOW, FLAG_TSYNC, FLAG_WAIT_KILLABLE_RECV,
+};
 
 /// Actions that a profile may name.
 pub fn known_actions() -> &'static [&'static str] {
@@ -67,7 +69,7 @@ pub fn known_flags() -> &'static [&'static str] {
 /// What seccomp(2) takes for one of [`known_flags`]. WAIT_KILLABLE_RECV is only good with a listener.
 pub fn flag_bits(name: &str) -> Option<u32> {
     Some(match name {
-        "SECCOMP_FILTER_FLAG_TSYNC" => 1,
+        "SECCOMP_FILTER_FLAG_TSYNC" => FLAG_TSYNC,
         "SECCOMP_FILTER_FLAG_LOG" => FLAG_LOG,
         "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => FLAG_SPEC_ALLOW,
         "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => FLAG_NEW_LISTENER | FLAG_WAIT_KILLABLE_RECV,

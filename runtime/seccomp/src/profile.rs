@@ -14,9 +14,12 @@ pub(crate) const ENOSYS: u32 = 0x0005_0000 | 38;
 /// What a rule that names no return code returns.
 const EPERM: u32 = 1;
 
+pub(crate) const FLAG_TSYNC: u32 = 1;
 pub(crate) const FLAG_LOG: u32 = 1 << 1;
 pub(crate) const FLAG_SPEC_ALLOW: u32 = 1 << 2;
 pub(crate) const FLAG_NEW_LISTENER: u32 = 1 << 3;
+/// Linux 5.7.
+pub(crate) const FLAG_TSYNC_ESRCH: u32 = 1 << 4;
 pub(crate) const FLAG_WAIT_KILLABLE_RECV: u32 = 1 << 5;
 
 /// A checked profile. Actions are the values a program returns (SECCOMP_RET_*, with data).
@@ -253,14 +256,18 @@ fn read_architectures(
     Error::all(errors).map(|()| architectures)
 }
 
-/// No list of flags means SPEC_ALLOW, an empty one none. TSYNC is accepted and left out: the
-/// filter is loaded by a single thread right before execve.
+/// No list of flags means SPEC_ALLOW, an empty one none.
 fn read_flags(profile: &LinuxSeccomp, notify: bool) -> u32 {
     let mut bits = if notify { FLAG_NEW_LISTENER } else { 0 };
     let Some(flags) = profile.flags() else { return bits | FLAG_SPEC_ALLOW };
     for flag in flags {
         bits |= match flag {
-            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
+            // Beside a listener, whose descriptor the call answers with, a thread's id can't be the
+            // answer of a TSYNC that failed.
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync if notify => {
+                FLAG_TSYNC | FLAG_TSYNC_ESRCH
+            }
+            LinuxSeccompFilterFlag::SeccompFilterFlagTsync => FLAG_TSYNC,
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => FLAG_LOG,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => FLAG_SPEC_ALLOW,
             // The kernel refuses it without a listener, which it would have no effect on.
@@ -391,7 +398,9 @@ mod tests {
         let killable = "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV";
         assert_eq!(flags(Value::Null, kill), FLAG_SPEC_ALLOW);
         assert_eq!(flags(json!([]), kill), 0);
-        assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_TSYNC"]), kill), 0);
+        let sync = json!(["SECCOMP_FILTER_FLAG_TSYNC"]);
+        assert_eq!(flags(sync.clone(), kill), FLAG_TSYNC);
+        assert_eq!(flags(sync, notify), FLAG_NEW_LISTENER | FLAG_TSYNC | FLAG_TSYNC_ESRCH);
         assert_eq!(flags(json!(["SECCOMP_FILTER_FLAG_LOG"]), kill), FLAG_LOG);
         assert_eq!(
             flags(json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_LOG"]), kill),
