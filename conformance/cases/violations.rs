@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::case::{Case, Outcome, Peer};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -19,6 +19,8 @@ pub const CASES: &[Case] = &[
     Case::new("violations/of-types", types).not_on(GHOST),
     Case::new("violations/of-values", values).not_on(GHOST),
     Case::new("violations/of-types-and-values", both).not_on(GHOST),
+    Case::new("violations/of-a-scopes-path", scope_path).not_on(GHOST),
+    Case::new("systemd/violations", systemd).needs(&[Need::Systemd]).not_on(GHOST),
     Case::new("violations/in-the-log", log).not_on(GHOST),
     Case::new("violations/exec", exec).not_on(GHOST),
 ];
@@ -153,6 +155,65 @@ fn both(env: &mut Env) -> Outcome {
     }
     ensure!(!output.stderr.contains("must not be empty"), "{output}");
     env.nothing_left()
+}
+
+/// Every path is told by `create --systemd-cgroup` with the line of `text`, and by check as a violation.
+fn told_with_systemd(env: &Env, bundle: &Bundle, wrong: &[(&str, &str)]) -> Outcome {
+    bundle.save()?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let create = ["--systemd-cgroup", "create", "-b", &dir, &env.id("c")];
+    let stderr = env.runtime(&create).exits(1)?.stderr;
+    let check = ["--systemd-cgroup", "check", "-f", "json", "-b", &dir];
+    let findings = env.runtime(&check).exits(1)?;
+    let findings: Vec<Value> = serde_json::from_str(&findings.stdout)?;
+    for (path, text) in wrong {
+        let line = line_of(bundle, text)?;
+        let told = stderr.split("; ").find(|one| one.contains(path));
+        let told = told.ok_or_else(|| Failure(format!("{path} is not told: {stderr}")))?;
+        ensure!(told.contains(&format!("(line {line})")), "not line {line}: {told}");
+        let finding = findings.iter().find(|finding| finding["path"] == *path);
+        let finding = finding.ok_or_else(|| Failure(format!("no {path}: {findings:?}")))?;
+        ensure_eq!(finding["kind"], json!("violation"), "kind of {finding}");
+        ensure_eq!(finding["line"], json!(line), "line of {finding}");
+    }
+    env.nothing_left()
+}
+
+fn scope_path(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/cwd", json!("not/absolute"))?;
+    bundle.set("/linux/maskedPaths", json!(["masked"]))?;
+    for path in ["/plain", "a.slice:b", "no-slice:b:c", "a.slice:b:c.slice", "a.slice:b:c d"] {
+        bundle.set("/linux/cgroupsPath", json!(path))?;
+        let wrong = [
+            ("linux.cgroupsPath", path),
+            ("process.cwd", "not/absolute"),
+            ("linux.maskedPaths[0]", "\"masked\""),
+        ];
+        told_with_systemd(env, &bundle, &wrong)?;
+    }
+    Ok(())
+}
+
+fn systemd(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/cwd", json!("not/absolute"))?;
+    bundle.set("/linux/cgroupsPath", json!("no slice at all"))?;
+    bundle.set("/linux/resources", json!({"cpu": {"cpus": "one"}}))?;
+    bundle.set(
+        "/annotations",
+        json!({"org.systemd.property.TimeoutStopSec": "seven",
+               "org.systemd.property.CPUWeight": "much", "org.systemd.property.X": "5"}),
+    )?;
+    let wrong = [
+        ("process.cwd", "not/absolute"),
+        ("linux.cgroupsPath", "no slice"),
+        ("linux.resources.cpu.cpus", "\"one\""),
+        ("annotations[org.systemd.property.TimeoutStopSec]", "seven"),
+        ("annotations[org.systemd.property.CPUWeight]", "much"),
+        ("annotations[org.systemd.property.X]", "property.X"),
+    ];
+    told_with_systemd(env, &bundle, &wrong)
 }
 
 fn log(env: &mut Env) -> Outcome {

@@ -156,8 +156,10 @@ pub enum Error {
         reason: String,
     },
     /// A limit that can't be told to systemd.
-    #[error("linux.resources: cannot set {file} to {value:?} through systemd")]
+    #[error("linux.resources.{field}: cannot set {file} to {value:?} through systemd")]
     NoProperty {
+        /// The field, below `linux.resources`.
+        field: String,
         /// The file that sets the limit.
         file: String,
         /// The limit.
@@ -289,8 +291,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// The errors as one, if there are any; those that are several are taken apart.
+    /// The errors as one, if there are any.
     pub(crate) fn all(errors: Vec<Error>) -> Result<()> {
+        if errors.is_empty() { Ok(()) } else { Err(Error::several(errors)) }
+    }
+
+    /// One error as it is; those that are several are taken apart.
+    pub(crate) fn several(errors: Vec<Error>) -> Error {
         let mut flat = Vec::new();
         for error in errors {
             match error {
@@ -298,28 +305,33 @@ impl Error {
                 error => flat.push(error),
             }
         }
-        match flat.len() {
-            0 => Ok(()),
-            1 => Err(flat.remove(0)),
-            _ => Err(Error::Many(flat)),
-        }
+        if flat.len() == 1 { flat.remove(0) } else { Error::Many(flat) }
     }
 
     /// Whether the value is wrong on every host.
     #[must_use]
     pub fn is_violation(&self) -> bool {
-        matches!(self, Error::Invalid { .. } | Error::UnifiedOnV1 | Error::NotOwn { .. })
+        matches!(
+            self,
+            Error::Invalid { .. }
+                | Error::UnifiedOnV1
+                | Error::NotOwn { .. }
+                | Error::ScopePath { .. }
+                | Error::Annotation { .. }
+                | Error::NoProperty { .. }
+        )
     }
 
-    /// The field of config.json that it is about, below `linux`.
+    /// The field of config.json that it is about.
     #[must_use]
     pub fn field(&self) -> Option<String> {
         match self {
-            Error::Invalid { field, .. } | Error::Limit { field, .. } => {
-                Some(format!("resources.{field}"))
-            }
-            Error::UnifiedOnV1 => Some("resources.unified".to_owned()),
-            Error::NotOwn { .. } => Some("cgroupsPath".to_owned()),
+            Error::Invalid { field, .. }
+            | Error::Limit { field, .. }
+            | Error::NoProperty { field, .. } => Some(format!("linux.resources.{field}")),
+            Error::UnifiedOnV1 => Some("linux.resources.unified".to_owned()),
+            Error::NotOwn { .. } | Error::ScopePath { .. } => Some("linux.cgroupsPath".to_owned()),
+            Error::Annotation { key, .. } => Some(format!("annotations[{key}]")),
             _ => None,
         }
     }

@@ -91,10 +91,10 @@ impl Scope {
         id: &str,
         manager: Manager,
     ) -> Result<(Scope, std::path::PathBuf)> {
+        let names = Names::new(path, id, manager)?;
         if !Path::new("/run/systemd/system").is_dir() {
             return Err(Error::NoSystemd);
         }
-        let names = Names::new(path, id, manager)?;
         let mut cgroup = names.path();
         let Names { slice, unit, container } = names;
         let scope = Scope { unit, slice, container, manager };
@@ -125,13 +125,22 @@ impl Scope {
         for controller in ["Memory", "CPU", "IO", "Tasks"] {
             properties.push((format!("{controller}Accounting"), Value::Bool(true)));
         }
-        let Annotations(mut given) = Annotations::parse(annotations)?;
-        properties.append(&mut given);
-        properties.extend(resources.and_then(property::oom_policy));
-        let limits = property::plan(resources)?;
-        properties.extend(limits.list);
-        properties.extend(device::plan(resources)?);
-        Ok(Start { properties, idle: limits.idle })
+        let given = Annotations::parse(annotations);
+        let limits = property::plan(resources);
+        let devices = device::plan(resources);
+        match (given, limits, devices) {
+            (Ok(Annotations(given)), Ok(limits), Ok(devices)) => {
+                properties.extend(given);
+                properties.extend(resources.and_then(property::oom_policy));
+                properties.extend(limits.list);
+                properties.extend(devices);
+                Ok(Start { properties, idle: limits.idle })
+            }
+            (given, limits, devices) => {
+                let errors = [given.err(), limits.err(), devices.err()];
+                Err(Error::several(errors.into_iter().flatten().collect()))
+            }
+        }
     }
 
     /// Whether the manager answers.

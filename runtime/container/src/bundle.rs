@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
-use crate::create;
 use crate::error::{Context, Error, Violation, list};
 use crate::json_path;
 use crate::json_tree::Node;
+use crate::place;
 use crate::respell::respell;
 use crate::type_errors::{self, Broken};
 
@@ -28,13 +28,15 @@ pub struct Bundle {
 
 impl Bundle {
     /// Reads `config.json` of the directory. Syntax and types are checked. Values are not, unless a
-    /// type is wrong: then the error is all that is wrong.
-    pub fn load(dir: &Path) -> Result<Bundle, Error> {
+    /// type is wrong: then the error is all that is wrong, for a cgroup that systemd makes or not.
+    pub fn load(dir: &Path, systemd_cgroup: bool) -> Result<Bundle, Error> {
         let path = dir.canonicalize().context(|| format!("bundle {}", dir.display()))?;
         let file = path.join("config.json");
         match read(&file)? {
             (text, Ok(spec)) => Ok(Bundle { path, spec, text, unknown: Vec::new() }),
-            (text, Err(error)) => explain(type_errors::all(&file, &text, error), path, text),
+            (text, Err(error)) => {
+                explain(type_errors::all(&file, &text, error), path, text, systemd_cgroup)
+            }
         }
     }
 
@@ -104,14 +106,19 @@ fn read<T: DeserializeOwned>(
 }
 
 /// What is wrong with the types, and with the values of the rest; the bundle, if nothing is.
-fn explain(broken: Broken<Spec>, path: PathBuf, text: Vec<u8>) -> Result<Bundle, Error> {
+fn explain(
+    broken: Broken<Spec>,
+    path: PathBuf,
+    text: Vec<u8>,
+    systemd_cgroup: bool,
+) -> Result<Bundle, Error> {
     let mut found = broken.errors;
     let Some(rest) = broken.rest else { return Err(Error::of(found)) };
     let bundle = Bundle { path, spec: rest.value.clone(), text, unknown: broken.unknown };
     if found.is_empty() {
         return Ok(bundle);
     }
-    for mut violation in create::violations(&bundle) {
+    for mut violation in place::violations(&bundle, systemd_cgroup) {
         if violation.error.field().is_some_and(|field| rest.proves(&field)) {
             violation.locate(&bundle);
             found.push(violation);

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
-use cgroup::{Cgroup, Manager, ScopePlan};
+use cgroup::{Cgroup, ScopePlan};
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
 use nix::sys::socket::{
@@ -18,10 +18,11 @@ use sys::process::Exit;
 
 use crate::bundle::Bundle;
 use crate::container::Container;
-use crate::error::{Context, Error, Violation};
+use crate::error::{Context, Error};
 use crate::hooks;
 use crate::idmap::Translator;
 use crate::network;
+use crate::place::Planned;
 use crate::plan::{self, InitPlan, flag};
 use crate::process::{Process, Stat, describe};
 use crate::readiness;
@@ -58,6 +59,28 @@ pub struct CreateOptions<'a> {
     pub preserve_fds: u32,
     /// Let systemd make the cgroup.
     pub systemd_cgroup: bool,
+}
+
+impl<'a> CreateOptions<'a> {
+    /// For finding out what would go wrong.
+    pub(crate) fn trial(
+        id: &'a str,
+        bundle: &'a Bundle,
+        systemd_cgroup: bool,
+    ) -> CreateOptions<'a> {
+        CreateOptions {
+            id,
+            bundle,
+            pid_file: None,
+            console_socket: None,
+            pidfd_socket: None,
+            readiness: false,
+            no_pivot: false,
+            no_new_keyring: false,
+            preserve_fds: 0,
+            systemd_cgroup,
+        }
+    }
 }
 
 /// A container whose init is held by this process: it starts on [`Prepared::start`], and ends with
@@ -112,28 +135,13 @@ fn remove_after_failure(container: Container) {
     }
 }
 
-/// The container's place among the cgroups.
-pub(crate) fn locate(options: &CreateOptions<'_>) -> Result<Cgroup, Error> {
-    let linux = options.bundle.spec.linux().as_ref();
-    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let mode = cgroup::Mode::detect()?;
-    if !options.systemd_cgroup {
-        return Ok(Cgroup::locate(mode, path, options.id)?);
-    }
-    let manager = if cgroup::is_rootless() { Manager::User } else { Manager::System };
-    Ok(Cgroup::locate_scope(mode, path, options.id, manager)?)
-}
-
 fn launch(
     store: &Store,
     options: CreateOptions<'_>,
     with_socket: bool,
 ) -> Result<(Container, Process, Channel), Error> {
     check_preserved(options.preserve_fds)?;
-    let cgroup = locate(&options)?;
-    let planned = plan::build(&plan::Input::new(&options, &cgroup));
-    let (mut plan, seccomp) = planned.map_err(|error| options.bundle.locate(error))?;
-    let scope = plan_scope(options.bundle, &cgroup)?;
+    let Planned { cgroup, init: mut plan, seccomp, scope } = Planned::new(&options)?;
     options.bundle.warn();
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
@@ -160,31 +168,6 @@ fn launch(
             Err(made.err().unwrap_or(Error::NotRunning))
         }
     }
-}
-
-/// What the plan of a bundle finds wrong.
-pub(crate) fn violations(bundle: &Bundle) -> Vec<Violation> {
-    let options = CreateOptions {
-        id: "check",
-        bundle,
-        pid_file: None,
-        console_socket: None,
-        pidfd_socket: None,
-        readiness: false,
-        systemd_cgroup: false,
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-    };
-    let planned = locate(&options)
-        .and_then(|cgroup| plan::build(&plan::Input::new(&options, &cgroup)).map(drop));
-    planned.err().map(Error::violations).unwrap_or_default()
-}
-
-/// How systemd is to make the cgroup, where it does.
-pub(crate) fn plan_scope(bundle: &Bundle, cgroup: &Cgroup) -> Result<Option<ScopePlan>, Error> {
-    let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    Ok(cgroup.plan_scope(resources, bundle.spec.annotations().iter().flatten())?)
 }
 
 /// What exists of a container so far, and has to go when its creation fails.

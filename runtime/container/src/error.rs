@@ -275,7 +275,7 @@ impl Error {
             Error::Parse { field, .. }
             | Error::Invalid { field, .. }
             | Error::Host { field, .. } => Some(field.clone()),
-            Error::Cgroup(error) => error.field().map(|field| format!("linux.{field}")),
+            Error::Cgroup(error) => error.field(),
             Error::Seccomp(error) => Some(match error.path() {
                 Some(path) => format!("linux.seccomp.{path}"),
                 None => "linux.seccomp".to_owned(),

@@ -28,6 +28,7 @@ mod json_path;
 mod json_tree;
 mod network;
 mod oom_score;
+mod place;
 mod plan;
 mod process;
 pub mod readiness;

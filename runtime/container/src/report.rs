@@ -17,9 +17,19 @@ impl Report {
         self.push(Error::invalid(field, reason));
     }
 
-    /// Any error; several in one count one by one.
+    /// Any error; several in one count one by one. What was said before is not said again.
     pub fn push(&mut self, error: impl Into<Error>) {
-        self.found.extend(error.into().violations());
+        for violation in error.into().violations() {
+            let text = violation.error.text();
+            if !self.found.iter().any(|before| before.error.text() == text) {
+                self.found.push(violation);
+            }
+        }
+    }
+
+    /// All that is wrong so far.
+    pub fn found(self) -> Vec<Violation> {
+        self.found
     }
 
     /// The value, or where it is wrong the type's empty one, with which the checks go on.

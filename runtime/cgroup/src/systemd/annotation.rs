@@ -18,16 +18,21 @@ impl Annotations {
     pub fn parse<'a>(
         annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Result<Annotations> {
-        let mut properties = Vec::new();
+        let (mut properties, mut errors) = (Vec::new(), Vec::new());
+        // The map they come from has no order.
+        let mut annotations: Vec<_> = annotations.into_iter().collect();
+        annotations.sort_unstable();
         for (key, text) in annotations {
             let Some(name) = key.strip_prefix(PREFIX) else { continue };
-            properties.push(property(name, text).map_err(|reason| Error::Annotation {
-                key: key.clone(),
-                value: text.clone(),
-                reason,
-            })?);
+            match property(name, text) {
+                Ok(property) => properties.push(property),
+                Err(reason) => {
+                    let (key, value) = (key.clone(), text.clone());
+                    errors.push(Error::Annotation { key, value, reason });
+                }
+            }
         }
-        // The map they come from has no order.
+        Error::all(errors)?;
         properties.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(Annotations(properties))
     }

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxCpu, LinuxResources};
 
 use super::value::Value;
-use crate::plan::{Otherwise, v2};
+use crate::plan::{Otherwise, Write, v2};
 use crate::{Error, Result};
 
 /// What systemd calls unlimited.
@@ -32,6 +32,45 @@ impl Limits {
     fn number(&mut self, name: &str, value: u64) {
         self.add(name, Value::Uint64(value));
     }
+
+    fn take(&mut self, write: &Write) -> Result<()> {
+        let (file, value) = (&*write.file, write.value.trim());
+        let invalid =
+            || Error::NoProperty { field: write.field(), file: file.into(), value: value.into() };
+        // -1 and the like: the kernel is to refuse them.
+        let number = || match value {
+            "max" => Ok(INFINITY),
+            value => value.parse().map_err(|_| invalid()),
+        };
+        match file {
+            "memory.max" => self.number("MemoryMax", number()?),
+            "memory.high" => self.number("MemoryHigh", number()?),
+            "memory.low" => self.number("MemoryLow", number()?),
+            "memory.min" => self.number("MemoryMin", number()?),
+            "memory.swap.max" => self.number("MemorySwapMax", number()?),
+            "pids.max" => self.number("TasksMax", number()?),
+            "cpu.weight" => self.number("CPUWeight", number()?),
+            "cpu.idle" => self.idle = value == "1",
+            "cpu.max" => {
+                let (quota, period) = quota(value).ok_or_else(invalid)?;
+                self.number("CPUQuotaPeriodUSec", period);
+                self.number("CPUQuotaPerSecUSec", quota);
+            }
+            "cpuset.cpus" => self.add("AllowedCPUs", bits(value).ok_or_else(invalid)?),
+            "cpuset.mems" => self.add("AllowedMemoryNodes", bits(value).ok_or_else(invalid)?),
+            "io.weight" if !value.contains(' ') => self.number("IOWeight", number()?),
+            "io.bfq.weight" => {
+                // The same weight in the range that systemd's has; one of a device has no number alone.
+                if let Otherwise::Instead(_, weight) = &write.otherwise
+                    && let Ok(weight) = weight.parse()
+                {
+                    self.number("IOWeight", weight);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Every limit that systemd has a property for: by the writes that the cgroup gets, too, so that both
@@ -39,42 +78,9 @@ impl Limits {
 pub(crate) fn plan(resources: Option<&LinuxResources>) -> Result<Limits> {
     let mut limits = Limits::default();
     let Some(resources) = resources else { return Ok(limits) };
-    for write in v2::plan(resources)? {
-        let (file, value) = (&*write.file, write.value.trim());
-        let invalid = || Error::NoProperty { file: file.into(), value: value.into() };
-        // -1 and the like: the kernel is to refuse them.
-        let number = || match value {
-            "max" => Ok(INFINITY),
-            value => value.parse().map_err(|_| invalid()),
-        };
-        match file {
-            "memory.max" => limits.number("MemoryMax", number()?),
-            "memory.high" => limits.number("MemoryHigh", number()?),
-            "memory.low" => limits.number("MemoryLow", number()?),
-            "memory.min" => limits.number("MemoryMin", number()?),
-            "memory.swap.max" => limits.number("MemorySwapMax", number()?),
-            "pids.max" => limits.number("TasksMax", number()?),
-            "cpu.weight" => limits.number("CPUWeight", number()?),
-            "cpu.idle" => limits.idle = value == "1",
-            "cpu.max" => {
-                let (quota, period) = quota(value).ok_or_else(invalid)?;
-                limits.number("CPUQuotaPeriodUSec", period);
-                limits.number("CPUQuotaPerSecUSec", quota);
-            }
-            "cpuset.cpus" => limits.add("AllowedCPUs", bits(value).ok_or_else(invalid)?),
-            "cpuset.mems" => limits.add("AllowedMemoryNodes", bits(value).ok_or_else(invalid)?),
-            "io.weight" if !value.contains(' ') => limits.number("IOWeight", number()?),
-            "io.bfq.weight" => {
-                // The same weight in the range that systemd's has; one of a device has no number alone.
-                if let Otherwise::Instead(_, weight) = &write.otherwise
-                    && let Ok(weight) = weight.parse()
-                {
-                    limits.number("IOWeight", weight);
-                }
-            }
-            _ => {}
-        }
-    }
+    let writes = v2::plan(resources)?;
+    let refused = writes.iter().filter_map(|write| limits.take(write).err());
+    Error::all(refused.collect())?;
     Ok(limits)
 }
 

@@ -17,15 +17,17 @@ use nix::errno::Errno;
 pub use finding::{Finding, Kind};
 
 use crate::bundle::Bundle;
-use crate::create::{CreateOptions, locate, plan_scope};
+use crate::create::CreateOptions;
 use crate::error::Error;
+use crate::place;
 use crate::plan::{self, capability};
+use crate::report::Report;
 
 /// Everything that keeps `dir` from becoming a container, and what the container will go without.
 ///
 /// The calling process moves to a mount namespace of its own; it is of no further use than to print.
 pub fn check(store: &Path, dir: &Path, systemd_cgroup: bool) -> Vec<Finding> {
-    let mut findings = match Bundle::load(dir) {
+    let mut findings = match Bundle::load(dir, systemd_cgroup) {
         Ok(bundle) => check_bundle(&bundle, systemd_cgroup),
         Err(error) => error.violations().into_iter().map(Finding::new).collect(),
     };
@@ -36,35 +38,20 @@ pub fn check(store: &Path, dir: &Path, systemd_cgroup: bool) -> Vec<Finding> {
 
 fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
     let id = format!("check-{}", std::process::id());
-    let options = CreateOptions {
-        id: &id,
-        bundle,
-        pid_file: None,
-        console_socket: None,
-        pidfd_socket: None,
-        readiness: false,
-        systemd_cgroup,
-        no_pivot: false,
-        no_new_keyring: false,
-        preserve_fds: 0,
-    };
-    let mut errors = Vec::new();
+    let options = CreateOptions::trial(&id, bundle, systemd_cgroup);
+    let mut report = Report::default();
     let mut warnings = ungranted(bundle);
-    match locate(&options) {
-        Err(error) => errors.push(error),
-        Ok(cgroup) => {
-            match plan::build(&plan::Input::new(&options, &cgroup)) {
-                Err(error) => errors.push(error),
-                Ok(_) => match trial::run(&options, &cgroup, &mut errors) {
-                    Ok(()) => {}
-                    Err(why) => warnings.push(Finding::warning("root.path", why)),
-                },
-            }
-            errors.extend(plan_scope(bundle, &cgroup).err());
-            errors.extend(lacking(bundle, &cgroup));
+    if let Some(cgroup) = place::locate(&options, &mut report) {
+        let planned = report.keep(plan::build(&plan::Input::new(&options, &cgroup)));
+        report.keep(place::plan_scope(bundle, &cgroup));
+        if planned.is_some()
+            && let Err(why) = trial::run(&options, &cgroup, &mut report)
+        {
+            warnings.push(Finding::warning("root.path", why));
         }
+        lacking(bundle, &cgroup).into_iter().for_each(|error| report.push(error));
     }
-    let errors = errors.into_iter().flat_map(Error::violations).map(Finding::new);
+    let errors = report.found().into_iter().map(Finding::new);
     let mut findings: Vec<Finding> = errors.chain(warnings).collect();
     findings.iter_mut().for_each(|finding| finding.locate(bundle));
     findings

@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Os};
 use crate::idmap::Translator;
 use crate::plan::{self, InitPlan, Source, flag, namespace};
 use crate::process::describe;
+use crate::report::Report;
 use crate::spawn::{self, Handover};
 use crate::store::State;
 use crate::sync::{Channel, Message};
@@ -19,7 +20,7 @@ const MOST: usize = 100;
 pub(super) fn run(
     options: &CreateOptions<'_>,
     cgroup: &Cgroup,
-    errors: &mut Vec<Error>,
+    report: &mut Report,
 ) -> Result<(), String> {
     let not_tried = |why: String| format!("what init does was not tried: {why}");
     if !nix::unistd::geteuid().is_root() {
@@ -54,7 +55,7 @@ pub(super) fn run(
             // It can't be left out.
             return Ok(());
         }
-        errors.push(error);
+        report.push(error);
         if field.is_empty() {
             return Ok(());
         }

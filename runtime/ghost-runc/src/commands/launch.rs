@@ -48,7 +48,8 @@ impl Launch {
     /// Reads the flags and the bundle they name.
     pub fn load(context: &Context, arguments: &ArgMatches) -> Result<Launch, Error> {
         let dir = flag::path(arguments, "bundle").filter(|dir| !dir.as_os_str().is_empty());
-        let mut bundle = Bundle::load(dir.as_deref().unwrap_or(Path::new(".")))?;
+        let dir = dir.as_deref().unwrap_or(Path::new("."));
+        let mut bundle = Bundle::load(dir, context.systemd_cgroup)?;
         let listen = listen_fds();
         if let Some(process) = bundle.spec.process_mut() {
             let mut env = process.env().clone().unwrap_or_default();

@@ -33,7 +33,7 @@ pub fn of(container: &Container, arguments: &ArgMatches) -> Result<Process, Erro
     if args.is_empty() {
         return Err(Error::EmptyProcessArgs);
     }
-    let bundle = Bundle::load(container.bundle())?;
+    let bundle = Bundle::load(container.bundle(), false)?;
     bundle.warn();
     let process = bundle.spec.process().clone();
     let mut process =

@@ -1,0 +1,60 @@
+//! The container's place among the cgroups, and what config.json says of it. Makes nothing.
+
+use cgroup::{Cgroup, Manager, ScopePlan};
+
+use crate::bundle::Bundle;
+use crate::create::CreateOptions;
+use crate::error::{Error, Violation};
+use crate::plan::{self, InitPlan};
+use crate::report::Report;
+
+/// What is found out and checked before anything is made.
+pub(crate) struct Planned {
+    pub cgroup: Cgroup,
+    pub init: InitPlan,
+    pub seccomp: Option<seccomp::Filter>,
+    /// How systemd is to make the cgroup, where it does.
+    pub scope: Option<ScopePlan>,
+}
+
+impl Planned {
+    /// The error is all that is wrong, with its lines.
+    pub fn new(options: &CreateOptions<'_>) -> Result<Planned, Error> {
+        let mut report = Report::default();
+        let planned = locate(options, &mut report).and_then(|cgroup| {
+            let init = report.keep(plan::build(&plan::Input::new(options, &cgroup)));
+            let scope = report.keep(plan_scope(options.bundle, &cgroup));
+            let ((init, seccomp), scope) = init.zip(scope)?;
+            Some(Planned { cgroup, init, seccomp, scope })
+        });
+        report.finish(planned).map_err(|error| options.bundle.locate(error))
+    }
+}
+
+/// The container's place among the cgroups. Where there can't be one, that is reported, and the place is
+/// one that all the rest can be checked for.
+pub(crate) fn locate(options: &CreateOptions<'_>, report: &mut Report) -> Option<Cgroup> {
+    let linux = options.bundle.spec.linux().as_ref();
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let mode = report.keep(cgroup::Mode::detect())?;
+    let manager = if cgroup::is_rootless() { Manager::User } else { Manager::System };
+    let scope = |path| Cgroup::locate_scope(mode, path, options.id, manager);
+    let plain = |path| Cgroup::locate(mode, path, options.id);
+    let located = if options.systemd_cgroup { scope(path) } else { plain(path) };
+    report.keep(located).or_else(|| {
+        let other = options.systemd_cgroup.then(|| report.keep(scope(None))).flatten();
+        other.or_else(|| plain(None).ok())
+    })
+}
+
+/// How systemd is to make the cgroup, where it does.
+pub(crate) fn plan_scope(bundle: &Bundle, cgroup: &Cgroup) -> Result<Option<ScopePlan>, Error> {
+    let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    Ok(cgroup.plan_scope(resources, bundle.spec.annotations().iter().flatten())?)
+}
+
+/// What the plan of a bundle finds wrong.
+pub(crate) fn violations(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Violation> {
+    let planned = Planned::new(&CreateOptions::trial("check", bundle, systemd_cgroup));
+    planned.err().map(Error::violations).unwrap_or_default()
+}
