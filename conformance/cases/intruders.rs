@@ -11,15 +11,17 @@ use serde_json::json;
 
 use crate::agent::Agent;
 use crate::case::{Case, Outcome, Peer};
-use crate::ensure;
 use crate::env::Env;
+use crate::{ensure, shim};
 
 const GHOST: &[(Peer, &str)] =
     &[(Peer::Runc, "speaks the language of ghost-runc"), (Peer::Crun, "as runc")];
 
 /// The cases of this area.
-pub const CASES: &[Case] =
-    &[Case::new("hardening/only-a-listener-goes-to-the-agent", not_a_listener).not_on(GHOST)];
+pub const CASES: &[Case] = &[
+    Case::new("hardening/only-a-listener-goes-to-the-agent", not_a_listener).not_on(GHOST),
+    Case::new("hardening/process-that-joins-ends-without-a-word", wordless).not_on(GHOST),
+];
 
 /// A container's init that was taken over says that its standard input is the filter's listener.
 fn not_a_listener(env: &mut Env) -> Outcome {
@@ -51,4 +53,22 @@ fn not_a_listener(env: &mut Env) -> Outcome {
     ensure!(output.code() == 1 && output.stderr.contains("seccomp listener"), "{output}");
     ensure!(agent.states()?.is_empty(), "the agent was sent a descriptor");
     env.wait_status(&id, "stopped")
+}
+
+/// The intermediate process can't tell the pid of the init that it has made.
+fn wordless(env: &mut Env) -> Outcome {
+    let other =
+        env.command(&["unshare", "--ipc", "sh", "-c", "echo there; exec sleep 100"]).spawn()?;
+    other.wait_for_stdout("there")?;
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.namespace("ipc", Some(&format!("/proc/{}/ns/ipc", other.pid())))?;
+    bundle.save()?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let id = env.id("c");
+    let call = env.runtime(&["create", "--bundle", &dir, &id]);
+    // sendto(2) of a message that is neither a byte nor a failure: five bytes.
+    let output = shim::without(env, call, "44/2&4=1").exits(1)?;
+    drop(other);
+    ensure!(output.stderr.contains("joining namespaces (exit status 1)"), "{output}");
+    env.nothing_left()
 }

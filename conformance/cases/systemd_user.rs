@@ -22,6 +22,9 @@ pub const CASES: &[Case] = &[
     Case::new("systemd-user/exec-is-in-the-scope", exec)
         .needs(SYSTEMD)
         .not_on(&[(Peer::Runc, "runc 1.1 leaves the process in its caller's cgroup")]),
+    Case::new("systemd-user/exec-without-a-runtime-directory", exec_without_directory)
+        .needs(SYSTEMD)
+        .not_on(&[(Peer::Runc, "runc 1.1 leaves the process in its caller's cgroup")]),
     Case::new("systemd-user/update", update).needs(SYSTEMD),
     Case::new("systemd-user/bus-that-is-not-there", no_bus)
         .needs(SYSTEMD)
@@ -96,6 +99,17 @@ fn exec(env: &mut Env) -> Outcome {
     ensure_eq!(procs.lines().count(), 2, "processes in the scope");
     let output = env.exec(&id, &[], &["cat", "/proc/self/cgroup"]).ok()?;
     ensure_eq!(output.stdout, "0::/\n", "its own view");
+    Ok(())
+}
+
+/// Not even XDG_RUNTIME_DIR leads to the user's manager: its user ID does.
+fn exec_without_directory(env: &mut Env) -> Outcome {
+    let bundle = bundle(env)?;
+    let id = start(env, &bundle, "c")?;
+    let call = env.exec(&id, &["--detach"], &["sleep", "1000"]);
+    call.under(&["env", "--unset=XDG_RUNTIME_DIR"]).ok()?;
+    let procs = fs::read_to_string(group_of(env.pid(&id)?)?.join("cgroup.procs"))?;
+    ensure_eq!(procs.lines().count(), 2, "processes in the scope");
     Ok(())
 }
 

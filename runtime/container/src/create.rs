@@ -146,15 +146,8 @@ fn launch(
     let state = new_state(&options, cgroup, &plan)?;
     let entry = store.reserve(options.id)?;
     let lock = entry.lock();
-    let mut creation = Creation {
-        entry,
-        state,
-        scope,
-        process: None,
-        has_resctrl: false,
-        net_devices: None,
-        pid_file: None,
-    };
+    let mut creation =
+        Creation { entry, state, scope, process: None, net_devices: None, pid_file: None };
     let made = lock.and_then(|lock| {
         let listener = if with_socket { Some(listen_at(&creation.entry.socket())?) } else { None };
         creation.make(options, &mut plan, listener, seccomp.as_ref()).map(|channel| (channel, lock))
@@ -177,7 +170,6 @@ struct Creation<'a> {
     /// How systemd is to make the cgroup, where it does.
     scope: Option<ScopePlan>,
     process: Option<Process>,
-    has_resctrl: bool,
     net_devices: Option<network::Moved>,
     pid_file: Option<&'a Path>,
 }
@@ -203,9 +195,10 @@ impl<'a> Creation<'a> {
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let born_in = self.make_cgroup(resources)?;
         self.entry.save(&self.state)?;
-        if let Some(groups) = &plan.intel_rdt {
-            self.has_resctrl = true;
-            groups.create()?;
+        if let (Some(groups), Some(of_state)) = (&plan.intel_rdt, &mut self.state.intel_rdt) {
+            let created = groups.create(of_state);
+            self.entry.save(&self.state)?;
+            created?;
         }
         if !plan.rootfs.opened_by_init {
             let mut translator = Translator::new(&plan.namespaces, None);
@@ -359,12 +352,11 @@ impl<'a> Creation<'a> {
             return;
         }
         if self.state.owns_cgroup {
-            if spawned {
-                warn(self.state.cgroup.kill_all(SIGKILL).map_err(Error::from));
-            }
+            // There may be an init that we never got to know.
+            warn(self.state.cgroup.kill_all(SIGKILL).map_err(Error::from));
             warn(self.state.cgroup.remove().map_err(Error::from));
         }
-        if let Some(groups) = self.state.intel_rdt.as_ref().filter(|_| self.has_resctrl) {
+        if let Some(groups) = &self.state.intel_rdt {
             warn(groups.remove());
         }
         warn(self.entry.remove());

@@ -29,19 +29,29 @@ const RESERVED: &[&str] = &[".", "..", "info", "mon_data", "mon_groups"];
 pub(crate) struct Groups {
     /// The control group's directory.
     control: PathBuf,
-    /// It has not been there before.
+    /// It was made for this container. Before that, what is there is another's.
     made: bool,
     /// Others may be in it: it has a name that the configuration gave it.
     shared: bool,
     /// The monitoring group's directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     monitor: Option<PathBuf>,
+    /// That was made for this container, too.
+    #[serde(default = "yes")]
+    made_monitor: bool,
+}
+
+/// States of before there was the field are those of whole containers.
+fn yes() -> bool {
+    true
 }
 
 /// What `create` does about them.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub groups: Groups,
+    /// The control group has not been there.
+    missing: bool,
     /// To be written once the control group is there; empty for nothing.
     schemata: String,
 }
@@ -101,11 +111,12 @@ pub(crate) fn plan(
     let groups = Groups {
         monitor: monitored.then(|| control.join("mon_groups").join(id)),
         control,
-        made: !exists,
+        made: false,
         shared: name.is_some(),
+        made_monitor: false,
     };
     let schemata = if exists { String::new() } else { lines };
-    report.finish(Some(Plan { groups, schemata }))
+    report.finish(Some(Plan { groups, missing: !exists, schemata }))
 }
 
 fn is_group(name: &str) -> bool {
@@ -117,19 +128,24 @@ fn read(path: &Path) -> Result<String, Error> {
 }
 
 impl Plan {
-    /// Makes the groups. What was made before an error is for [`Groups::remove`].
-    pub fn create(&self) -> Result<(), Error> {
-        self.make_control()?;
-        self.groups.monitor.as_deref().map_or(Ok(()), make)
+    /// Makes the groups, and notes in the container's what of them was made. That, before an error too,
+    /// is for [`Groups::remove`].
+    pub fn create(&self, groups: &mut Groups) -> Result<(), Error> {
+        self.make_control(groups)?;
+        if let Some(monitor) = &groups.monitor {
+            make(monitor)?;
+            groups.made_monitor = true;
+        }
+        Ok(())
     }
 
-    fn make_control(&self) -> Result<(), Error> {
-        let Groups { control, made, .. } = &self.groups;
-        if *made {
+    fn make_control(&self, groups: &mut Groups) -> Result<(), Error> {
+        let Groups { control, made, shared, .. } = groups;
+        if self.missing {
             match make(control) {
                 // Somebody else has made it since we looked: it is shared then.
-                Err(Error::System { source: Os(Errno::EEXIST), .. }) if self.groups.shared => {}
-                result => result?,
+                Err(Error::System { source: Os(Errno::EEXIST), .. }) if *shared => {}
+                result => *made = result.map(|()| true)?,
             }
         }
         if self.schemata.is_empty() { Ok(()) } else { write(control, "schemata", &self.schemata) }
@@ -147,7 +163,7 @@ impl Groups {
 
     /// Removes what was made for this container, once it has no process.
     pub fn remove(&self) -> Result<(), Error> {
-        if let Some(monitor) = &self.monitor {
+        if let Some(monitor) = self.monitor.as_ref().filter(|_| self.made_monitor) {
             remove(monitor)?;
         }
         // Tasks of other containers would fall back to the group of everybody.

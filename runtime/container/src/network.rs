@@ -46,7 +46,7 @@ const NUMBERS: i32 = 1000;
 /// Moves all devices to the network namespace of process `pid`, or none of them.
 pub(crate) fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved, Error> {
     let step = || format!("linux.netDevices: reach the network namespace of process {pid}");
-    let own: OwnedFd = File::open("/proc/self/ns/net").context(step)?.into();
+    let own: OwnedFd = File::open("/proc/thread-self/ns/net").context(step)?.into();
     let theirs: OwnedFd = File::open(format!("/proc/{pid}/ns/net")).context(step)?.into();
     let mut moved = Moved {
         host: Rtnetlink::open().context(step)?,
@@ -141,3 +141,6 @@ fn dress(at: &Rtnetlink, index: i32, addresses: &[Address], up: bool) -> Result<
     addresses.iter().try_for_each(|address| at.add_address(index, address))?;
     if up { at.set_up(index) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub(crate) fn spawn(handover: Handover<'_>) -> Result<(Process, Channel), Error>
     let plan = handover.plan;
     let score = LentScore::take(plan.process.oom_score_adj)?;
     let process = if plan.namespaces.needs_intermediate() {
-        through_intermediate(handover, &ours, theirs)?
+        through_intermediate(handover, theirs)?
     } else {
         direct(handover, theirs)?
     };
@@ -96,12 +96,10 @@ fn run_init(handover: Handover<'_>, theirs: Channel) -> ! {
 
 /// Joins namespaces in a process of its own, so that the runtime keeps its own, and starts the
 /// child from there, as a child of the runtime.
-fn through_intermediate(
-    handover: Handover<'_>,
-    ours: &Channel,
-    theirs: Channel,
-) -> Result<Process, Error> {
+fn through_intermediate(handover: Handover<'_>, theirs: Channel) -> Result<Process, Error> {
     let plan = handover.plan;
+    // Of its own: init, which closes what it does not need, does not keep it open.
+    let (report, reporter) = Channel::pair().context(|| "socketpair")?;
     let cgroup = handover.cgroup.as_ref().map(AsFd::as_fd);
     let args = CloneArgs { flags: 0, cgroup };
     match clone3(&args).map_err(|errno| clone_failed(errno, &handover))? {
@@ -109,16 +107,16 @@ fn through_intermediate(
             let failure = match intermediate(plan) {
                 Ok(Cloned::Child) => run_init(handover, theirs),
                 Ok(Cloned::Parent { pid, .. }) => {
-                    exit_now(i32::from(theirs.send(&Message::Pid(pid)).is_err()))
+                    exit_now(i32::from(reporter.send(&Message::Pid(pid)).is_err()))
                 }
                 Err(failure) => failure,
             };
-            let _ = theirs.send(&Message::Failed(failure));
+            let _ = reporter.send(&Message::Failed(failure));
             exit_now(1)
         }
         Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let message = ours.receive().context(|| "wait for the process that joins namespaces");
+            drop((theirs, reporter));
+            let message = report.receive().context(|| "wait for the process that joins namespaces");
             let status = Process { pid, pidfd }.wait();
             match message? {
                 Some(Message::Pid(pid)) => {

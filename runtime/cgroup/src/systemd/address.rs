@@ -1,4 +1,4 @@
-//! Where the buses that lead to systemd are. Looks at the environment; connects to nothing.
+//! Where the buses that lead to systemd are. Looks at the environment and at who asks; connects to nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ pub(crate) fn of(manager: Manager, variable: impl Fn(&str) -> Option<String>) ->
         ),
         Manager::User => {
             let dir = variable("XDG_RUNTIME_DIR").map(PathBuf::from);
-            let dir = dir.unwrap_or_else(|| format!("/run/user/{}", nix::unistd::geteuid()).into());
+            let dir = dir.unwrap_or_else(|| format!("/run/user/{}", caller()).into());
             (variable("DBUS_SESSION_BUS_ADDRESS"), dir.join("bus"), dir.join("systemd/private"))
         }
     };
@@ -45,6 +45,25 @@ pub(crate) fn of(manager: Manager, variable: impl Fn(&str) -> Option<String>) ->
         Some(given) => parse(&given, bus.parent().unwrap_or(Path::new("/"))),
         None => vec![Address::Path(bus), Address::Private(private)],
     }
+}
+
+/// The caller's user, as the host numbers it: a rootless exec is in the container's user namespace when
+/// it asks for its process to be moved.
+fn caller() -> u32 {
+    let uid = nix::unistd::geteuid().as_raw();
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    outside(&map, uid).unwrap_or(uid)
+}
+
+/// What a user ID of a namespace with this uid_map is outside of it.
+fn outside(map: &str, uid: u32) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u32>);
+        let (inside, outside, size) =
+            (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
+        let offset = uid.checked_sub(inside).filter(|offset| *offset < size)?;
+        outside.checked_add(offset)
+    })
 }
 
 /// Parses a list of D-Bus addresses, leaving out those that are no Unix sockets.
@@ -104,8 +123,18 @@ mod tests {
             found(Manager::User, &[("XDG_RUNTIME_DIR", "/run/user/7")]),
             ["/run/user/7/bus", "/run/user/7/systemd/private"]
         );
-        let uid = nix::unistd::geteuid();
-        assert_eq!(found(Manager::User, &[])[0], format!("/run/user/{uid}/bus"));
+        assert_eq!(found(Manager::User, &[])[0], format!("/run/user/{}/bus", caller()));
+    }
+
+    #[test]
+    fn a_user_is_the_one_that_the_host_knows() {
+        let map = "         0       1000          1\n         1     100000      65536\n";
+        for (uid, host) in [(0, Some(1000)), (1, Some(100_000)), (1000, Some(100_999))] {
+            assert_eq!(outside(map, uid), host, "{uid}");
+        }
+        assert_eq!(outside(map, 65_537), None);
+        assert_eq!(outside("0 0 4294967295\n", 7), Some(7));
+        assert_eq!(outside("", 7), None);
     }
 
     #[test]

@@ -34,12 +34,14 @@ impl Fake {
 
     fn created(&self, json: &str) -> Groups {
         let plan = self.plan(json).unwrap();
-        plan.make_control().unwrap();
-        if let Some(monitor) = &plan.groups.monitor {
-            fs::create_dir_all(plan.groups.control.join("mon_groups")).unwrap();
+        let mut groups = plan.groups.clone();
+        plan.make_control(&mut groups).unwrap();
+        if let Some(monitor) = &groups.monitor {
+            fs::create_dir_all(groups.control.join("mon_groups")).unwrap();
             make(monitor).unwrap();
+            groups.made_monitor = true;
         }
-        plan.groups
+        groups
     }
 
     fn text(&self, path: &str) -> String {
@@ -176,4 +178,31 @@ fn the_mount_is_found() {
     assert_eq!(find_mount(table), Some(PathBuf::from("/sys/fs/res ctrl")));
     assert_eq!(find_mount(b"22 1 0:5 / /resctrl rw - tmpfs resctrl rw\n"), None);
     assert_eq!(find_mount(b""), None);
+}
+
+/// Somebody else was faster.
+#[test]
+fn only_what_was_made_is_removed() {
+    let fake = Fake::new("race");
+    let plan = fake.plan(r#"{"memBwSchema": "MB:0=20", "enableMonitoring": true}"#).unwrap();
+    fake.group("c1", "MB:0=50\n");
+    let mut groups = plan.groups.clone();
+    plan.create(&mut groups).unwrap_err();
+    fake.empty("c1");
+    fs::remove_dir(fake.root.join("c1/mon_groups")).unwrap();
+    groups.remove().unwrap();
+    assert!(fake.has("c1"), "another's group of the same name is gone");
+}
+
+#[test]
+fn a_group_that_others_made_stays() {
+    let fake = Fake::new("shared-race");
+    let plan = fake.plan(r#"{"closID": "gold", "memBwSchema": "MB:0=20"}"#).unwrap();
+    fake.group("gold", "");
+    let mut groups = plan.groups.clone();
+    plan.create(&mut groups).unwrap();
+    fake.empty("gold");
+    fs::remove_dir(fake.root.join("gold/mon_groups")).unwrap();
+    groups.remove().unwrap();
+    assert!(fake.has("gold"), "the group is gone");
 }
