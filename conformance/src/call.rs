@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::case::Failure;
 use crate::leaks;
 
@@ -169,6 +171,11 @@ impl Call {
 }
 
 impl Output {
+    /// What it printed, as JSON.
+    pub fn json(&self) -> Result<Value, Failure> {
+        serde_json::from_str(&self.stdout).map_err(|e| Failure(format!("no JSON ({e}): {self}")))
+    }
+
     /// The exit code, or 128 and the signal.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))

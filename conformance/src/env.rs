@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::bundle::{self, Bundle};
-use crate::call::{Call, Output, wait_until};
+use crate::call::{Call, wait_until};
 use crate::case::{Failure, Outcome, Peer};
 use crate::host::Host;
 use crate::user::{self, User};
@@ -151,8 +151,7 @@ impl<'a> Env<'a> {
     /// Save and run the bundle with the probe as its command; the probe's report.
     pub fn probe(&self, bundle: &mut Bundle) -> Result<Value, Failure> {
         bundle.args(&["/bin/probe"]);
-        let output = self.run(bundle)?.ok()?;
-        parse(&output)
+        self.run(bundle)?.ok()?.json()
     }
 
     /// `create` a container, which is force-deleted when the case ends.
@@ -200,12 +199,12 @@ impl<'a> Env<'a> {
 
     /// `exec` of the probe; its report.
     pub fn exec_probe(&self, id: &str, flags: &[&str]) -> Result<Value, Failure> {
-        parse(&self.exec(id, flags, &["/bin/probe"]).ok()?)
+        self.exec(id, flags, &["/bin/probe"]).ok()?.json()
     }
 
     /// The parsed answer of `state`.
     pub fn state(&self, id: &str) -> Result<Value, Failure> {
-        parse(&self.verb("state", id).ok()?)
+        self.verb("state", id).ok()?.json()
     }
 
     /// The status that `state` says.
@@ -261,8 +260,4 @@ impl<'a> Env<'a> {
         ensure!(failures.is_empty(), "delete --force: {}", failures.join("; "));
         Ok(())
     }
-}
-
-fn parse(output: &Output) -> Result<Value, Failure> {
-    serde_json::from_str(&output.stdout).map_err(|e| Failure(format!("no JSON ({e}): {output}")))
 }

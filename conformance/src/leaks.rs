@@ -95,9 +95,11 @@ fn look(env: &Env) -> Vec<String> {
         mounts().into_iter().filter(|l| l.contains(&*dir)).map(|line| format!("mount {line}")),
     );
     for root in env.shared.host.cgroup_roots() {
-        let mut found = Vec::new();
-        find_dirs(&root, &env.mark, &mut found, 0);
-        left.extend(found.into_iter().map(|path| format!("cgroup {}", path.display())));
+        left.extend(
+            groups_with(&root, &env.mark)
+                .into_iter()
+                .map(|path| format!("cgroup {}", path.display())),
+        );
     }
     if env.shared.host.systemd {
         left.extend(units(env).into_iter().map(|unit| format!("unit {unit}")));
@@ -115,6 +117,13 @@ fn units(env: &Env) -> Vec<String> {
     let output = env.command(&words).output();
     let lines = output.map(|output| output.stdout).unwrap_or_default();
     lines.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+}
+
+/// The cgroups below `root` whose name has `word` in it.
+pub fn groups_with(root: &Path, word: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    find_dirs(root, word, &mut found, 0);
+    found
 }
 
 fn find_dirs(dir: &Path, mark: &str, found: &mut Vec<PathBuf>, depth: u32) {
@@ -156,9 +165,7 @@ pub fn clean(env: &Env) {
         }
     }
     for root in env.shared.host.cgroup_roots() {
-        let mut found = Vec::new();
-        find_dirs(&root, &env.mark, &mut found, 0);
-        found.iter().for_each(|path| remove_cgroup(path));
+        groups_with(&root, &env.mark).iter().for_each(|path| remove_cgroup(path));
     }
 }
 

@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::{engine, image, manual};
 use crate::call::{Call, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
@@ -78,7 +76,7 @@ fn run(env: &mut Env) -> Outcome {
     let volume = format!("{}:/mnt", data.display());
     let flags = ["--user", "5:6", "--workingdir", "/tmp", "--env", "A=b", "--cap-drop", "all"];
     let output = buildah.run(&flags, &["/bin/probe"])?.ok()?;
-    let found: Value = serde_json::from_str(&output.stdout)?;
+    let found = output.json()?;
     ensure_eq!(found["status"]["Uid"], "5 5 5 5", "uid");
     ensure_eq!(found["cwd"], "/tmp", "cwd");
     ensure!(found["env"].to_string().contains("A=b"), "environment {}", found["env"]);

@@ -4,13 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::engine::{self, Daemon};
 use super::image;
-use crate::call::{Call, Output, wait_until};
+use crate::call::{Call, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
-use crate::console::Terminal;
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -68,12 +65,23 @@ impl<'a> Containerd<'a> {
     /// Start it and import the image. The namespace is the case's mark, and so is the group above the
     /// containers'.
     pub fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
+        Self::with_layer(env, &image::layer(env)?)
+    }
+
+    /// The same, with another layer in the image.
+    pub fn with_layer(env: &'a Env<'a>, layer: &Path) -> Result<Self, Failure> {
         let disabled = serde_json::to_string(DISABLED)?;
-        Self::with_config(env, &env.mark, &format!("version = 2\ndisabled_plugins = {disabled}\n"))
+        let config = format!("version = 2\ndisabled_plugins = {disabled}\n");
+        Self::with_config(env, &env.mark, &config, layer)
     }
 
     /// Start it with this configuration, and import the image into this namespace.
-    pub fn with_config(env: &'a Env<'a>, namespace: &str, config: &str) -> Result<Self, Failure> {
+    pub fn with_config(
+        env: &'a Env<'a>,
+        namespace: &str,
+        config: &str,
+        layer: &Path,
+    ) -> Result<Self, Failure> {
         let dir = env.dir.join("containerd");
         fs::create_dir(&dir)?;
         fs::write(dir.join("config.toml"), config)?;
@@ -81,7 +89,7 @@ impl<'a> Containerd<'a> {
         let runtime = env.shared.runtime.to_string_lossy().into_owned();
         let daemon = start(env, &dir)?;
         let containerd = Self { env, dir, namespace: namespace.to_owned(), daemon, runtime };
-        let image = image::archive(env)?.to_string_lossy().into_owned();
+        let image = image::archive(env, layer)?.to_string_lossy().into_owned();
         containerd.ctr(&["images", "import", "--snapshotter", "native", &image]).ok()?;
         Ok(containerd)
     }
@@ -110,7 +118,8 @@ impl<'a> Containerd<'a> {
         Ok(log)
     }
 
-    fn exec(&self, flags: &[&str], name: &str, command: &[&str]) -> Call {
+    /// `ctr tasks exec`.
+    pub fn exec(&self, flags: &[&str], name: &str, command: &[&str]) -> Call {
         let flags = [&["tasks", "exec", "--exec-id", "extra"], flags].concat();
         self.ctr(&[&flags[..], &[name], command].concat())
     }
@@ -223,10 +232,6 @@ fn errors(env: &mut Env) -> Outcome {
     containerd.end()
 }
 
-fn report(output: &Output) -> Result<Value, Failure> {
-    serde_json::from_str(&output.stdout).map_err(|e| Failure(format!("no JSON ({e}): {output}")))
-}
-
 fn flags(env: &mut Env) -> Outcome {
     let containerd = Containerd::new(env)?;
     let data = env.dir.join("data");
@@ -248,7 +253,7 @@ fn flags(env: &mut Env) -> Outcome {
         "--device",
         "/dev/fuse",
     ];
-    let found = report(&containerd.run(&flags, "a", &["/bin/probe"]).ok()?)?;
+    let found = containerd.run(&flags, "a", &["/bin/probe"]).ok()?.json()?;
     ensure_eq!(found["cwd"], "/tmp", "cwd");
     ensure!(found["env"].to_string().contains("A=b"), "environment {}", found["env"]);
     ensure_eq!(found["status"]["Seccomp"], "2", "seccomp mode");
@@ -282,17 +287,7 @@ fn limits(env: &mut Env) -> Outcome {
 
 fn terminal(env: &mut Env) -> Outcome {
     let containerd = Containerd::new(env)?;
-    let (mut terminal, slave) = Terminal::open(37, 91)?;
-    let script = "tty; until [ \"$(stty size)\" = '37 91' ]; do sleep 0.02; done; echo sized; \
-                  read line; echo got $line; exit 4";
-    let call = containerd.run(&["--rm", "-t"], "a", &["sh", "-c", script]);
-    let running = call.on_terminal(&slave)?.spawn()?;
-    drop(slave);
-    for (text, answer) in [("/dev/pts/", ""), ("sized", "typed\r"), ("got typed", "")] {
-        terminal.expect(text, env.shared.limit)?;
-        terminal.write(answer)?;
-    }
-    running.wait()?.expect_code(4)?;
+    engine::talk(env, |script| containerd.run(&["--rm", "-t"], "a", script))?;
     containerd.end()
 }
 
@@ -307,7 +302,7 @@ fn exec(env: &mut Env) -> Outcome {
     let output = containerd.exec(&[], "a", &["/etc/passwd"]).exits(1)?;
     ensure!(output.stderr.contains("permission denied"), "{output}");
     let found = containerd.exec(&["--user", "5:6", "--cwd", "/tmp"], "a", &["/bin/probe"]).ok()?;
-    let found = report(&found)?;
+    let found = found.json()?;
     ensure_eq!(found["status"]["Uid"], "5 5 5 5", "uid");
     ensure_eq!(found["cwd"], "/tmp", "cwd");
     containerd.exec(&["-d", "--exec-id", "other"], "a", &["touch", "/tmp/flag"]).ok()?;
@@ -322,16 +317,7 @@ fn exec(env: &mut Env) -> Outcome {
 fn exec_terminal(env: &mut Env) -> Outcome {
     let containerd = Containerd::new(env)?;
     containerd.start("a", "sleep 1000")?;
-    let (mut terminal, slave) = Terminal::open(41, 87)?;
-    let script = "until [ \"$(stty size)\" = '41 87' ]; do sleep 0.02; done; tty; \
-                  read line; echo got $line; exit 4";
-    let call = containerd.exec(&["-t"], "a", &["sh", "-c", script]);
-    let running = call.on_terminal(&slave)?.spawn()?;
-    drop(slave);
-    terminal.expect("/dev/pts/", env.shared.limit)?;
-    terminal.write("typed\r")?;
-    terminal.expect("got typed", env.shared.limit)?;
-    running.wait()?.expect_code(4)?;
+    engine::talk(env, |script| containerd.exec(&["-t"], "a", script))?;
     containerd.delete("a")?;
     containerd.end()
 }
@@ -399,7 +385,7 @@ fn metrics(env: &mut Env) -> Outcome {
     let flags = ["-d", "--null-io", "--memory-limit", "67108864"];
     containerd.run(&flags, "a", &["sleep", "1000"]).ok()?;
     let output = containerd.ctr(&["tasks", "metrics", "--format", "json", "a"]).ok()?;
-    let found = report(&output)?;
+    let found = output.json()?;
     ensure_eq!(found["pids"]["current"], 1, "pids");
     ensure!(found["cpu"]["usage"]["total"].as_u64() > Some(0), "cpu: {}", found["cpu"]);
     ensure_eq!(found["memory"]["usage"]["limit"], 67_108_864, "memory limit");

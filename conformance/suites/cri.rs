@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::containerd::Containerd;
-use super::{engine, manual};
+use super::{engine, image, manual};
 use crate::call::{Output, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
@@ -42,7 +42,7 @@ fn call(containerd: &Containerd, method: &str, message: &Value) -> Result<Output
 fn answer(containerd: &Containerd, method: &str, message: &Value) -> Result<Value, Failure> {
     let output = call(containerd, method, message)?;
     ensure_eq!((output.code(), output.stderr.as_str()), (0, ""), "{method}");
-    Ok(serde_json::from_str(&output.stdout)?)
+    output.json()
 }
 
 fn update(env: &mut Env) -> Outcome {
@@ -76,7 +76,7 @@ fn pod(env: &mut Env) -> Outcome {
          snapshotter = \"native\"\n",
         manual::snippet(env, "containerd-config")?
     );
-    let containerd = Containerd::with_config(env, KUBERNETES, &config)?;
+    let containerd = Containerd::with_config(env, KUBERNETES, &config, &image::layer(env)?)?;
     containerd.ctr(&["images", "tag", "box:latest", IMAGE]).ok()?;
     let runtime = |method: &str, message: Value| {
         let method = format!("/runtime.v1.RuntimeService/{method}");

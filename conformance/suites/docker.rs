@@ -11,7 +11,6 @@ use super::engine::{self, Daemon};
 use super::{image, manual};
 use crate::call::{Call, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
-use crate::console::Terminal;
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -166,8 +165,7 @@ fn exit_codes(env: &mut Env) -> Outcome {
 }
 
 fn report(docker: &Docker, flags: &[&str]) -> Result<Value, Failure> {
-    let output = docker.run(&[&["--rm"], flags].concat(), &["/bin/probe"]).ok()?;
-    serde_json::from_str(&output.stdout).map_err(|e| Failure(format!("no JSON ({e}): {output}")))
+    docker.run(&[&["--rm"], flags].concat(), &["/bin/probe"]).ok()?.json()
 }
 
 fn flags(env: &mut Env) -> Outcome {
@@ -222,8 +220,7 @@ fn privileged(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
     docker.run(&["--rm", "--privileged"], &["mount", "-t", "tmpfs", "t", "/mnt"]).ok()?;
     docker.start("host", "sleep 1000")?;
-    let output = docker.call(&["exec", "--privileged", "host", "/bin/probe"]).ok()?;
-    let found: Value = serde_json::from_str(&output.stdout)?;
+    let found = docker.call(&["exec", "--privileged", "host", "/bin/probe"]).ok()?.json()?;
     ensure!(found["status"]["CapEff"] != "00000000a80425fb", "capabilities of exec");
     docker.end()
 }
@@ -277,23 +274,7 @@ fn joins(env: &mut Env) -> Outcome {
 
 fn terminal(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
-    let (mut terminal, slave) = Terminal::open(37, 91)?;
-    let script = "tty; until [ \"$(stty size)\" = '37 91' ]; do sleep 0.02; done; echo sized; \
-                  read line; echo got $line; trap 'stty size' WINCH; echo armed; \
-                  while true; do sleep 0.02; done";
-    let call = docker.run(&["--rm", "-it"], &["sh", "-c", script]);
-    let running = call.on_terminal(&slave)?.spawn()?;
-    drop(slave);
-    let limit = env.shared.limit;
-    terminal.expect("/dev/pts/", limit)?;
-    terminal.expect("sized", limit)?;
-    terminal.write("typed\r")?;
-    terminal.expect("got typed", limit)?;
-    terminal.expect("armed", limit)?;
-    terminal.resize(50, 120)?;
-    terminal.expect("50 120", limit)?;
-    terminal.write("\u{3}")?;
-    running.wait()?.expect_code(130)?;
+    engine::talk_resize_and_interrupt(env, |script| docker.run(&["--rm", "-it"], script))?;
     docker.end()
 }
 
@@ -311,7 +292,7 @@ fn exec(env: &mut Env) -> Outcome {
         ensure!(shown, "{text:?}: {output}");
     }
     let words = ["exec", "-u", "5:6", "-w", "/tmp", "-e", "A=b", "host", "/bin/probe"];
-    let found: Value = serde_json::from_str(&docker.call(&words).ok()?.stdout)?;
+    let found = docker.call(&words).ok()?.json()?;
     ensure_eq!(found["status"]["Uid"], "5 5 5 5", "uid");
     ensure_eq!(found["cwd"], "/tmp", "cwd");
     ensure_eq!(found["status"]["Seccomp"], "2", "seccomp mode");
@@ -327,17 +308,7 @@ fn exec(env: &mut Env) -> Outcome {
 fn exec_terminal(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
     docker.start("host", "sleep 1000")?;
-    let (mut terminal, slave) = Terminal::open(41, 87)?;
-    let script = "tty; until [ \"$(stty size)\" = '41 87' ]; do sleep 0.02; done; echo sized; \
-                  read line; echo got $line; exit 4";
-    let call = docker.call(&["exec", "-it", "host", "sh", "-c", script]);
-    let running = call.on_terminal(&slave)?.spawn()?;
-    drop(slave);
-    terminal.expect("/dev/pts/", env.shared.limit)?;
-    terminal.expect("sized", env.shared.limit)?;
-    terminal.write("typed\r")?;
-    terminal.expect("got typed", env.shared.limit)?;
-    running.wait()?.expect_code(4)?;
+    engine::talk(env, |script| docker.call(&[&["exec", "-it", "host"], script].concat()))?;
     docker.end()
 }
 

@@ -1,5 +1,5 @@
-//! What the suites of engines with a daemon share: a /run of the case's own, the daemon, and the
-//! cgroups that an engine keeps for itself.
+//! What the engines' suites share: a /run of the case's own, the daemon, the cgroups that an engine
+//! keeps for itself, and what is said on a terminal.
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::call::{Call, Running, wait_until};
 use crate::case::{Failure, Outcome};
+use crate::console::Terminal;
 use crate::env::Env;
 use crate::leaks;
 use crate::{ensure, ensure_eq};
@@ -161,4 +162,46 @@ pub fn group_file(env: &Env, group: &str, v1: &str, v2: &str) -> Result<String, 
     let text = text.map_err(|error| Failure(format!("{}: {error}", path.display())))?;
     ensure!(!text.is_empty(), "{} is empty", path.display());
     Ok(text.trim().to_owned())
+}
+
+/// The cgroups whose name has `word` in it, of every hierarchy.
+pub fn groups_of(env: &Env, word: &str) -> Vec<PathBuf> {
+    env.shared.host.cgroup_roots().iter().flat_map(|root| leaks::groups_with(root, word)).collect()
+}
+
+/// Call a shell on a terminal, by what `call` makes of the command: it sees the terminal's size, reads
+/// a line and gives its exit code.
+pub fn talk(env: &Env, call: impl FnOnce(&[&str]) -> Call) -> Outcome {
+    let (_terminal, running) = begin(env, "exit 4", call)?;
+    running.wait()?.expect_code(4)
+}
+
+/// The same, and then it learns of another size and is interrupted.
+pub fn talk_resize_and_interrupt(env: &Env, call: impl FnOnce(&[&str]) -> Call) -> Outcome {
+    let then = "trap 'stty size' WINCH; echo armed; while true; do sleep 0.02; done";
+    let (mut terminal, running) = begin(env, then, call)?;
+    terminal.expect("armed", env.shared.limit)?;
+    terminal.resize(50, 120)?;
+    terminal.expect("50 120", env.shared.limit)?;
+    terminal.write("\u{3}")?;
+    running.wait()?.expect_code(130)
+}
+
+fn begin(
+    env: &Env,
+    then: &str,
+    call: impl FnOnce(&[&str]) -> Call,
+) -> Result<(Terminal, Running), Failure> {
+    let (mut terminal, slave) = Terminal::open(37, 91)?;
+    let script = format!(
+        "tty; until [ \"$(stty size)\" = '37 91' ]; do sleep 0.02; done; echo sized; \
+         read line; echo got $line; {then}"
+    );
+    let running = call(&["sh", "-c", &script]).on_terminal(&slave)?.spawn()?;
+    drop(slave);
+    for (text, answer) in [("/dev/pts/", ""), ("sized", "typed\r"), ("got typed", "")] {
+        terminal.expect(text, env.shared.limit * 3)?;
+        terminal.write(answer)?;
+    }
+    Ok((terminal, running))
 }

@@ -1,6 +1,7 @@
 //! The image that the engines' cases run, "box": the cases' root file system as one layer.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -15,12 +16,29 @@ pub fn layer(env: &Env) -> Result<PathBuf, Failure> {
     Ok(archive)
 }
 
+/// A layer of busybox and little else, for those who copy it many times.
+pub fn small_layer(env: &Env) -> Result<PathBuf, Failure> {
+    let (root, archive) = (env.dir.join("small"), env.dir.join("small.tar"));
+    for folder in ["bin", "proc", "sys", "dev", "etc"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox"))?;
+    for applet in ["sh", "sleep", "true", "echo"] {
+        symlink("busybox", root.join("bin").join(applet))?;
+    }
+    pack(env, &root, &archive)?;
+    Ok(archive)
+}
+
 /// An OCI image layout in a directory, whose image is called `box:latest`.
 pub fn layout(env: &Env) -> Result<PathBuf, Failure> {
-    let layer = layer(env)?;
+    layout_of(env, &layer(env)?)
+}
+
+fn layout_of(env: &Env, layer: &Path) -> Result<PathBuf, Failure> {
     let dir = env.dir.join("layout");
     fs::create_dir_all(dir.join("blobs/sha256"))?;
-    let mut layer = store(env, &dir, &layer)?;
+    let mut layer = store(env, &dir, layer)?;
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
@@ -43,10 +61,10 @@ pub fn layout(env: &Env) -> Result<PathBuf, Failure> {
     Ok(dir)
 }
 
-/// The layout as an archive.
-pub fn archive(env: &Env) -> Result<PathBuf, Failure> {
+/// The layout of a layer as an archive.
+pub fn archive(env: &Env, layer: &Path) -> Result<PathBuf, Failure> {
     let archive = env.dir.join("image.tar");
-    pack(env, &layout(env)?, &archive)?;
+    pack(env, &layout_of(env, layer)?, &archive)?;
     Ok(archive)
 }
 

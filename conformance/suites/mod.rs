@@ -11,6 +11,7 @@ mod podman;
 mod podman_isolation;
 mod podman_life;
 mod podman_rootless;
+mod podman_run;
 
 use crate::case::Case;
 
@@ -21,10 +22,10 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         containerd::CASES,
         cri::CASES,
         docker::CASES,
-        podman::CASES,
         podman_isolation::CASES,
         podman_life::CASES,
         podman_rootless::CASES,
+        podman_run::CASES,
     ]
     .into_iter()
     .flatten()

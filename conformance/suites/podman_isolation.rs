@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::podman::Podman;
+use super::podman_run::report;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -45,11 +46,6 @@ fn volumes(env: &mut Env) -> Outcome {
     let output = output.exits(1)?;
     ensure_eq!(output.stdout, "x\n", "the volume");
     podman.end()
-}
-
-fn report(podman: &Podman, flags: &[&str]) -> Result<Value, Failure> {
-    let output = podman.run(&[&["--rm"], flags].concat(), &["/bin/probe"]).ok()?;
-    serde_json::from_str(&output.stdout).map_err(|e| Failure(format!("no JSON ({e}): {output}")))
 }
 
 fn security(env: &mut Env) -> Outcome {

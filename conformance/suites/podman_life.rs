@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use serde_json::Value;
-
 use super::podman::Podman;
 use super::{engine, manual};
 use crate::call::wait_until;
@@ -174,7 +172,7 @@ fn configured(env: &mut Env) -> Outcome {
     podman.start("one", "sleep 1000")?;
     ensure_eq!(podman.inspect("one", "{{.OCIRuntime}}")?, "ghost-runc", "runtime");
     let output = podman.call(&["info", "--format", "json"]).ok()?;
-    let info: Value = serde_json::from_str(&output.stdout)?;
+    let info = output.json()?;
     let path = env.shared.runtime.to_string_lossy();
     ensure_eq!(info["host"]["ociRuntime"]["path"], *path, "runtime of podman info");
     let output = podman.run(&["--rm"], &["nosuch"]).exits(127)?;

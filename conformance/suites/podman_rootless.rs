@@ -2,9 +2,8 @@
 //! root of podman's user namespace. Storage, state and image are the case's own.
 
 use std::fs;
-use std::path::PathBuf;
 
-use crate::call::Call;
+use super::podman::Podman;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::delegated::Delegated;
 use crate::env::Env;
@@ -34,142 +33,77 @@ pub const CASES: &[Case] = &[
     Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
 ];
 
-/// podman of the user, with its own storage.
-struct Podman<'a> {
-    env: &'a Env<'a>,
-    dir: PathBuf,
-    delegated: Option<Delegated>,
-}
-
-impl<'a> Podman<'a> {
-    /// Import the image "box".
-    fn new(env: &'a mut Env<'_>, delegated: Option<Delegated>) -> Result<Self, Failure> {
-        env.become_user()?;
-        let env = &*env;
-        let dir = env.dir.join("podman");
-        fs::create_dir(&dir)?;
-        let tar = dir.join("box.tar").to_string_lossy().into_owned();
-        let rootfs = env.bundle()?.rootfs().to_string_lossy().into_owned();
-        env.command(&["tar", "-C", &rootfs, "-cf", &tar, "."]).ok()?;
-        let name = env.shared.runtime.file_name().unwrap_or_default().to_string_lossy();
-        fs::write(
-            dir.join("containers.conf"),
-            format!("[engine]\nruntime_supports_json = [\"{name}\"]\n"),
-        )?;
-        crate::user::own_tree(&dir)?;
-        let podman = Self { env, dir, delegated };
-        podman.call(&["import", &tar, "box"])?.ok()?;
-        Ok(podman)
-    }
-
-    fn call(&self, words: &[&str]) -> Result<Call, Failure> {
-        let path = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
-        let (root, run, tmp) = (path("root"), path("run"), path("tmp"));
-        let user = self.env.user.as_ref().ok_or_else(|| Failure("there is no user".to_owned()))?;
-        let runtime = user.runtime.to_string_lossy().into_owned();
-        let global = [
-            &["podman", "--root", &root, "--runroot", &run, "--tmpdir", &tmp][..],
-            &["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs"],
-            &["--events-backend", "file", "--runtime", &runtime],
-        ]
-        .concat();
-        let call = user.call(self.env.command(&[&global[..], words].concat()));
-        let call = match &self.delegated {
-            Some(place) => {
-                let dir = user.runtime_dir.clone();
-                let path = std::env::var_os("PATH").unwrap_or_default();
-                place.inside(call).env("PATH", path).env("XDG_RUNTIME_DIR", dir)
-            }
-            None => call,
-        };
-        let call = call.env("HOME", &self.dir).env("CONTAINERS_CONF", path("containers.conf"));
-        Ok(call.limit(self.env.shared.limit * 3))
-    }
-
-    /// `podman run` without a network.
-    fn run(&self, flags: &[&str], command: &[&str]) -> Result<Call, Failure> {
-        self.call(&[&["run", "--network", "none"], flags, &["box"], command].concat())
-    }
-
-    /// Remove all containers, and the process that keeps podman's user namespace.
-    fn end(self) -> Outcome {
-        self.call(&["rm", "-f", "-t", "0", "-a"])?.ok()?;
-        self.call(&["system", "migrate"])?.ok()?;
-        Ok(())
-    }
-}
-
 fn run(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env, None)?;
+    let podman = Podman::of_user(env, None)?;
     let script = "id -u; cat /proc/self/uid_map; echo gone > /dev/null; exit 7";
-    let output = podman.run(&["--rm"], &["sh", "-c", script])?.exits(7)?;
+    let output = podman.run(&["--rm"], &["sh", "-c", script]).exits(7)?;
     let words: Vec<&str> = output.stdout.split_whitespace().collect();
     let (uid, subordinate) = (UID.to_string(), SUBORDINATE.to_string());
     ensure_eq!(words, ["0", "0", &uid, "1", "1", &subordinate, "65536"], "ids");
-    let output = podman.run(&["--rm", "--user", "33:44"], &["sh", "-c", "id -u; id -g"])?.ok()?;
+    let output = podman.run(&["--rm", "--user", "33:44"], &["sh", "-c", "id -u; id -g"]).ok()?;
     ensure_eq!(output.stdout, "33\n44\n", "user");
     podman.end()
 }
 
 fn errors(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env, None)?;
-    let output = podman.run(&["--rm"], &["/no/such/program"])?.exits(127)?;
+    let podman = Podman::of_user(env, None)?;
+    let output = podman.run(&["--rm"], &["/no/such/program"]).exits(127)?;
     ensure!(output.stderr.contains("no such file or directory"), "{output}");
-    podman.run(&["--rm"], &["/etc"])?.exits(126)?;
+    podman.run(&["--rm"], &["/etc"]).exits(126)?;
     podman.end()
 }
 
 fn keep_id(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env, None)?;
+    let podman = Podman::of_user(env, None)?;
     let volume = podman.dir.join("volume");
     fs::create_dir(&volume)?;
     crate::user::own_tree(&volume)?;
     let flag = format!("{}:/mnt", volume.display());
     // Here the container has a user namespace of its own, inside of podman's.
     let flags = ["--rm", "--userns", "keep-id", "-v", &flag];
-    let output = podman.run(&flags, &["sh", "-c", "id -u; echo kept > /mnt/file"])?.ok()?;
+    let output = podman.run(&flags, &["sh", "-c", "id -u; echo kept > /mnt/file"]).ok()?;
     ensure_eq!(output.stdout, format!("{UID}\n"), "user");
     ensure_eq!(fs::read_to_string(volume.join("file"))?, "kept\n", "file");
     podman.end()
 }
 
 fn exec(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env, None)?;
-    podman.run(&["-d", "--name", "a"], &["sleep", "1000"])?.ok()?;
-    let output = podman.call(&["exec", "--user", "5", "a", "id", "-u"])?.ok()?;
+    let podman = Podman::of_user(env, None)?;
+    podman.run(&["-d", "--name", "a"], &["sleep", "1000"]).ok()?;
+    let output = podman.call(&["exec", "--user", "5", "a", "id", "-u"]).ok()?;
     ensure_eq!(output.stdout, "5\n", "output of exec");
-    podman.call(&["exec", "a", "sh", "-c", "exit 9"])?.exits(9)?;
-    let output = podman.call(&["top", "a", "comm"])?.ok()?;
+    podman.call(&["exec", "a", "sh", "-c", "exit 9"]).exits(9)?;
+    let output = podman.call(&["top", "a", "comm"]).ok()?;
     ensure!(output.stdout.contains("sleep"), "{output}");
-    podman.call(&["stop", "-t", "0", "a"])?.ok()?;
-    let output = podman.call(&["inspect", "--format", "{{.State.ExitCode}}", "a"])?.ok()?;
+    podman.call(&["stop", "-t", "0", "a"]).ok()?;
+    let output = podman.call(&["inspect", "--format", "{{.State.ExitCode}}", "a"]).ok()?;
     ensure_eq!(output.stdout, "137\n", "exit code");
     podman.end()
 }
 
 fn joins(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env, None)?;
-    podman.run(&["-d", "--name", "a"], &["sleep", "1000"])?.ok()?;
+    let podman = Podman::of_user(env, None)?;
+    podman.run(&["-d", "--name", "a"], &["sleep", "1000"]).ok()?;
     let own = ["sh", "-c", "readlink /proc/self/ns/ipc /proc/self/ns/net; cat /proc/1/comm"];
-    let first = podman.call(&[&["exec", "a"], &own[..]].concat())?.ok()?;
+    let first = podman.call(&[&["exec", "a"], &own[..]].concat()).ok()?;
     let flags =
         ["--rm", "--network", "container:a", "--ipc", "container:a", "--pid", "container:a"];
-    let second = podman.call(&[&["run"], &flags[..], &["box"], &own[..]].concat())?.ok()?;
+    let second = podman.call(&[&["run"], &flags[..], &["box"], &own[..]].concat()).ok()?;
     ensure_eq!(second.stdout, first.stdout, "namespaces");
     podman.end()
 }
 
 fn pause(env: &mut Env) -> Outcome {
     let delegated = Delegated::new(&env.mark)?;
-    let podman = Podman::new(env, Some(delegated))?;
-    podman.run(&["-d", "--name", "a"], &["sleep", "1000"])?.ok()?;
+    let podman = Podman::of_user(env, Some(delegated))?;
+    podman.run(&["-d", "--name", "a"], &["sleep", "1000"]).ok()?;
     let status = || -> Result<String, Failure> {
-        let output = podman.call(&["inspect", "--format", "{{.State.Status}}", "a"])?.ok()?;
+        let output = podman.call(&["inspect", "--format", "{{.State.Status}}", "a"]).ok()?;
         Ok(output.stdout.trim().to_owned())
     };
-    podman.call(&["pause", "a"])?.ok()?;
+    podman.call(&["pause", "a"]).ok()?;
     ensure_eq!(status()?, "paused", "status");
-    podman.call(&["unpause", "a"])?.ok()?;
+    podman.call(&["unpause", "a"]).ok()?;
     ensure_eq!(status()?, "running", "status");
     podman.end()
 }

@@ -1,0 +1,376 @@
+//! podman, rootful, with the runtime under test: what a user types, and what podman makes of the
+//! runtime's answers.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::engine;
+use super::podman::Podman;
+use crate::call::wait_until;
+use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::env::Env;
+use crate::{ensure, ensure_eq};
+
+// podman limits every container's processes, so it needs a view that has controllers.
+const PODMAN: &[Need] = &[Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
+const NATIVE: &[Need] =
+    &[Need::Native, Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
+const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
+
+/// The cases of this suite.
+pub const CASES: &[Case] = &[
+    case("podman/run-exit-codes", exit_codes, PODMAN),
+    case("podman/run-streams", streams, NATIVE),
+    case("podman/run-what-the-flags-ask-for", flags, NATIVE),
+    case("podman/run-default-container", default_container, PODMAN),
+    case("podman/run-mounts", mounts, PODMAN),
+    case("podman/run-limits", limits, PODMAN),
+    case("podman/run-user-namespace", user_namespace, NATIVE),
+    case("podman/run-joins-a-container", joins, NATIVE),
+    case("podman/run-terminal", terminal, NATIVE),
+    case("podman/errors-without-json-support", plain_errors, NATIVE),
+    case("podman/logs", logs, NATIVE),
+    case("podman/exec", exec, PODMAN),
+    case("podman/exec-terminal", exec_terminal, NATIVE),
+    case("podman/exec-detached", exec_detached, NATIVE),
+    case("podman/stop-sends-term-then-kill", stop, PODMAN),
+    case("podman/kill", kill, NATIVE),
+    case("podman/rm", rm, NATIVE),
+    case("podman/start-again", start_again, NATIVE),
+    case("podman/create-start-attach", create_start, NATIVE),
+    case("podman/top-and-inspect", top, NATIVE),
+];
+
+const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static [Need]) -> Case {
+    Case::new(name, run).needs(needs).not_on(CRUN)
+}
+
+fn exit_codes(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.run(&["--rm"], &["true"]).ok()?;
+    podman.run(&["--rm"], &["sh", "-c", "exit 7"]).exits(7)?;
+    podman.run(&["--rm"], &["sh", "-c", "kill -KILL $$"]).output()?;
+    podman.run(&["--rm", "--pid", "host"], &["sh", "-c", "kill -KILL $$"]).exits(137)?;
+    let output = podman.run(&["--rm"], &["nosuch"]).exits(127)?;
+    ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
+    podman.run(&["--rm"], &["/no/such"]).exits(127)?;
+    let output = podman.run(&["--rm"], &["/etc/passwd"]).exits(126)?;
+    ensure!(output.stderr.contains("permission denied"), "{output}");
+    let left = podman.call(&["ps", "-a", "-q"]).ok()?;
+    ensure_eq!(left.stdout, "", "containers after run --rm");
+    podman.end()
+}
+
+fn plain_errors(env: &mut Env) -> Outcome {
+    // Without containers.conf naming the runtime, podman reads the plain line from stderr.
+    let mut podman = Podman::new(env)?;
+    podman.configured = false;
+    let output = podman.run(&["--rm"], &["nosuch"]).exits(127)?;
+    ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
+    podman.run(&["--rm"], &["/etc/passwd"]).exits(126)?;
+    podman.end()
+}
+
+fn streams(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let output = podman.run(&["--rm"], &["sh", "-c", "echo out; echo err >&2"]).ok()?;
+    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"), "streams");
+    let input = env.dir.join("input");
+    fs::write(&input, "typed\n")?;
+    let output = podman.run(&["--rm", "-i"], &["cat"]).stdin(fs::File::open(&input)?).ok()?;
+    ensure_eq!(output.stdout, "typed\n", "stdin");
+    podman.end()
+}
+
+/// What the probe sees in a container with these flags.
+pub fn report(podman: &Podman, flags: &[&str]) -> Result<Value, Failure> {
+    podman.run(&[&["--rm"], flags].concat(), &["/bin/probe"]).ok()?.json()
+}
+
+fn default_container(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let report = report(&podman, &[])?;
+    ensure_eq!(report["status"]["Seccomp"], "2", "seccomp mode");
+    ensure_eq!(report["status"]["Seccomp_filters"], "1", "filters");
+    ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid");
+    ensure_eq!(report["pid"], 1, "pid");
+    // podman's default capabilities.
+    ensure_eq!(report["status"]["CapEff"], "00000000a80425fb", "effective capabilities");
+    ensure_eq!(report["status"]["CapBnd"], "00000000a80425fb", "bounding capabilities");
+    let table = report["mounts"].to_string();
+    for target in ["/etc/hosts", "/run/.containerenv", "/dev/shm", "/proc/keys", "/proc/sys"] {
+        ensure!(table.contains(&format!("{target:?}")), "nothing is mounted at {target}: {table}");
+    }
+    podman.end()
+}
+
+fn flags(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let report = report(
+        &podman,
+        &[
+            "--user",
+            "5:6",
+            "--group-add",
+            "7",
+            "--workdir",
+            "/tmp",
+            "-e",
+            "A=b",
+            "--hostname",
+            "name",
+            "--cap-drop",
+            "all",
+            "--cap-add",
+            "net_raw",
+            "--security-opt",
+            "no-new-privileges",
+            "--ulimit",
+            "nofile=99:100",
+            "--ulimit",
+            "nproc=500:500",
+            "--oom-score-adj",
+            "600",
+            "--umask",
+            "0077",
+        ],
+    )?;
+    ensure_eq!(report["status"]["Uid"], "5 5 5 5", "uid");
+    ensure_eq!(report["status"]["Gid"], "6 6 6 6", "gid");
+    ensure!(report["status"]["Groups"].to_string().contains('7'), "groups");
+    ensure_eq!(report["cwd"], "/tmp", "cwd");
+    ensure!(report["env"].to_string().contains("A=b"), "environment {}", report["env"]);
+    ensure_eq!(report["hostname"], "name", "host name");
+    ensure_eq!(report["status"]["CapBnd"], "0000000000002000", "bounding capabilities");
+    ensure_eq!(report["status"]["NoNewPrivs"], "1", "NoNewPrivs");
+    ensure_eq!(report["status"]["Umask"], "0077", "umask");
+    ensure_eq!(report["oom_score_adj"], "600", "oom_score_adj");
+    ensure_eq!(report["limits"]["Max open files"].to_string(), "[\"99\",\"100\"]", "open files");
+    let output = podman
+        .run(
+            &["--rm", "--sysctl", "net.ipv4.ip_forward=1"],
+            &["cat", "/proc/sys/net/ipv4/ip_forward"],
+        )
+        .ok()?;
+    ensure_eq!(output.stdout, "1\n", "sysctl");
+    podman.end()
+}
+
+fn mounts(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let data = env.dir.join("data");
+    fs::create_dir(&data)?;
+    fs::write(data.join("file"), "content\n")?;
+    let volume = |target: &str| format!("{}:{target}", data.display());
+    let output = podman
+        .run(
+            &[
+                "--rm",
+                "--read-only",
+                "--tmpfs",
+                "/t:size=1m",
+                "-v",
+                &volume("/ro:ro"),
+                "-v",
+                &volume("/rw"),
+            ],
+            &["sh", "-c", "cat /ro/file; touch /x /ro/x || touch /t/x /rw/new && echo written"],
+        )
+        .ok()?;
+    ensure_eq!(output.stdout, "content\nwritten\n", "stdout");
+    ensure!(data.join("new").exists(), "the volume is not the directory");
+    let output = podman
+        .run(&["--rm", "--device", "/dev/fuse"], &["stat", "-c", "%t:%T", "/dev/fuse"])
+        .ok()?;
+    ensure_eq!(output.stdout, "a:e5\n", "device");
+    podman.end()
+}
+
+fn limits(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let script = if env.shared.host.v2 {
+        "cd /sys/fs/cgroup; cat memory.max pids.max; cat cpu.max"
+    } else {
+        "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes pids/pids.max; \
+         echo $(cat cpu/cpu.cfs_quota_us cpu/cpu.cfs_period_us)"
+    };
+    let output = podman
+        .run(
+            &["--rm", "--memory", "64m", "--pids-limit", "55", "--cpus", "0.5"],
+            &["sh", "-c", script],
+        )
+        .ok()?;
+    ensure_eq!(output.stdout, "67108864\n55\n50000 100000\n", "limits");
+    podman.end()
+}
+
+fn user_namespace(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let report = report(&podman, &["--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000"])?;
+    ensure_eq!(report["uid_map"].to_string(), "[\"0 100000 5000\"]", "uid_map");
+    ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid inside");
+    podman.end()
+}
+
+fn joins(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("first", "hostname; sleep 1000")?;
+    let flags = ["--rm", "--network", "container:first", "--pid", "container:first"];
+    let flags = [&flags[..], &["--ipc", "container:first"]].concat();
+    let output = podman.make("run", &flags, &["sh", "-c", "cat /proc/1/comm; echo $$"]).ok()?;
+    let (comm, own) = output.stdout.split_once('\n').unwrap_or_default();
+    ensure!(["sh", "sleep"].contains(&comm), "process 1: {output}");
+    ensure!(own.trim() != "1", "a pid namespace of its own: {output}");
+    podman.end()
+}
+
+fn terminal(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    engine::talk_resize_and_interrupt(env, |script| podman.run(&["--rm", "-it"], script))?;
+    podman.end()
+}
+
+fn logs(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("talker", "echo one; echo two >&2; exit 3")?;
+    let output = podman.call(&["wait", "talker"]).ok()?;
+    ensure_eq!(output.stdout, "3\n", "wait");
+    let output = podman.call(&["logs", "talker"]).ok()?;
+    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("one\n", "two\n"), "logs");
+    podman.end()
+}
+
+fn exec(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("host", "sleep 1000")?;
+    let output = podman.call(&["exec", "host", "sh", "-c", "echo out; echo err >&2"]).ok()?;
+    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"), "streams");
+    podman.call(&["exec", "host", "sh", "-c", "exit 9"]).exits(9)?;
+    let output = podman.call(&["exec", "host", "nosuch"]).exits(127)?;
+    ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
+    podman.call(&["exec", "host", "/etc/passwd"]).exits(126)?;
+    let output = podman
+        .call(&["exec", "-u", "5:6", "-w", "/tmp", "-e", "A=b", "host", "/bin/probe"])
+        .ok()?;
+    let report = output.json()?;
+    ensure_eq!(report["status"]["Uid"], "5 5 5 5", "uid");
+    ensure_eq!(report["cwd"], "/tmp", "cwd");
+    ensure_eq!(report["status"]["Seccomp"], "2", "seccomp mode");
+    ensure!(report["env"].to_string().contains("A=b"), "environment {}", report["env"]);
+    let input = env.dir.join("input");
+    fs::write(&input, "typed\n")?;
+    let output = podman.call(&["exec", "-i", "host", "cat"]).stdin(fs::File::open(&input)?).ok()?;
+    ensure_eq!(output.stdout, "typed\n", "stdin");
+    podman.end()
+}
+
+fn exec_terminal(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("host", "sleep 1000")?;
+    engine::talk(env, |script| podman.call(&[&["exec", "-it", "host"], script].concat()))?;
+    podman.end()
+}
+
+fn exec_detached(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("host", "while ! [ -e /tmp/flag ]; do sleep 0.05; done; echo seen; sleep 1000")?;
+    podman.call(&["exec", "-d", "host", "touch", "/tmp/flag"]).ok()?;
+    wait_until(env.shared.limit, "the flag to be seen", || {
+        let output = podman.call(&["logs", "host"]).ok()?;
+        Ok(output.stdout.contains("seen").then_some(()))
+    })?;
+    podman.end()
+}
+
+fn stop(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("polite", "trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done")?;
+    podman.start("deaf", "trap '' TERM; echo ready; while true; do sleep 0.05; done")?;
+    for name in ["polite", "deaf"] {
+        wait_until(env.shared.limit, "the trap", || {
+            Ok(podman.call(&["logs", name]).ok()?.stdout.contains("ready").then_some(()))
+        })?;
+    }
+    podman.call(&["stop", "-t", "30", "polite"]).ok()?;
+    ensure_eq!(
+        podman.inspect("polite", "{{.State.Status}} {{.State.ExitCode}}")?,
+        "exited 5",
+        "polite"
+    );
+    podman.call(&["stop", "-t", "1", "deaf"]).ok()?;
+    ensure_eq!(
+        podman.inspect("deaf", "{{.State.Status}} {{.State.ExitCode}}")?,
+        "exited 137",
+        "deaf"
+    );
+    podman.end()
+}
+
+fn kill(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("one", "trap 'echo caught' USR1; echo ready; while true; do sleep 0.05; done")?;
+    let says = |word: &str| {
+        wait_until(env.shared.limit, word, || {
+            Ok(podman.call(&["logs", "one"]).ok()?.stdout.contains(word).then_some(()))
+        })
+    };
+    says("ready")?;
+    podman.call(&["kill", "-s", "USR1", "one"]).ok()?;
+    says("caught")?;
+    podman.call(&["kill", "one"]).ok()?;
+    let output = podman.call(&["wait", "one"]).ok()?;
+    ensure_eq!(output.stdout, "137\n", "exit code");
+    let output = podman.call(&["kill", "one"]).output()?;
+    ensure!(output.code() != 0, "kill of a stopped container: {output}");
+    podman.end()
+}
+
+fn rm(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("one", "sleep 1000")?;
+    let output = podman.call(&["rm", "one"]).output()?;
+    ensure!(output.code() != 0, "rm of a running container: {output}");
+    podman.call(&["rm", "-f", "-t", "0", "one"]).ok()?;
+    ensure_eq!(podman.call(&["ps", "-a", "-q"]).ok()?.stdout, "", "containers");
+    // A container that was made and never started.
+    podman.make("create", &["--name", "two"], &["true"]).ok()?;
+    podman.call(&["rm", "two"]).ok()?;
+    podman.end()
+}
+
+fn start_again(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.run(&["--name", "one"], &["sh", "-c", "echo x >> /count; wc -l < /count"]).ok()?;
+    for count in ["2\n", "3\n"] {
+        let output = podman.call(&["start", "-a", "one"]).ok()?;
+        ensure_eq!(output.stdout, count, "runs");
+    }
+    podman.start("two", "sleep 1000")?;
+    let before = podman.inspect("two", "{{.State.Pid}}")?;
+    podman.call(&["restart", "-t", "0", "two"]).ok()?;
+    let after = podman.inspect("two", "{{.State.Pid}} {{.State.Status}}")?;
+    ensure!(after.ends_with(" running") && !after.starts_with(&format!("{before} ")), "{after}");
+    podman.end()
+}
+
+fn create_start(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    let script = ["sh", "-c", "echo attached; exit 6"];
+    podman.make("create", &["--name", "one", "--network", "none"], &script).ok()?;
+    podman.call(&["init", "one"]).ok()?;
+    ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "initialized", "status after init");
+    let output = podman.call(&["start", "--attach", "one"]).exits(6)?;
+    ensure_eq!(output.stdout, "attached\n", "stdout");
+    podman.end()
+}
+
+fn top(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("one", "sleep 1000")?;
+    let output = podman.call(&["top", "one", "pid", "comm"]).ok()?;
+    ensure!(output.stdout.contains("sleep") || output.stdout.contains("sh"), "{output}");
+    let runtime = podman.inspect("one", "{{.OCIRuntime}}")?;
+    ensure_eq!(runtime, env.shared.runtime.to_string_lossy(), "the runtime that podman used");
+    podman.end()
+}
