@@ -3,6 +3,7 @@
 mod buildah;
 mod containerd;
 mod cri;
+mod crowd;
 mod docker;
 mod engine;
 mod image;
@@ -12,6 +13,7 @@ mod podman_isolation;
 mod podman_life;
 mod podman_rootless;
 mod podman_run;
+mod systemd;
 
 use crate::case::Case;
 
@@ -21,11 +23,13 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         buildah::CASES,
         containerd::CASES,
         cri::CASES,
+        crowd::CASES,
         docker::CASES,
         podman_isolation::CASES,
         podman_life::CASES,
         podman_rootless::CASES,
         podman_run::CASES,
+        systemd::CASES,
     ]
     .into_iter()
     .flatten()
