@@ -10,31 +10,52 @@ use super::{Result, Step};
 
 /// Unmounts every procfs and sysfs outside the rootfs, or covers what can't be unmounted: as long as
 /// a whole one is there, a user namespace made in the container may mount its own without masks.
-pub(crate) fn hide_kernel_filesystems(rootfs: &Path) -> Result<()> {
+/// With `shared`, the mounts are the host's as well: they are cut off from it, and covered only, as one
+/// that lies on another is unmounted from that, which nothing can cut off.
+pub(crate) fn hide_kernel_filesystems(rootfs: &Path, shared: bool) -> Result<()> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").step(|| "read mountinfo")?;
-    let mut points: Vec<PathBuf> = table.lines().filter_map(kernel_mount).collect();
-    points.retain(|point| !point.starts_with(rootfs));
-    // The last mounted is uncovered first.
-    for point in points.iter().rev() {
-        match umount2(point, MntFlags::MNT_DETACH) {
-            // Gone with one above it, or locked by the owner of the namespace.
-            Ok(()) | Err(Errno::ENOENT) => continue,
-            Err(_) => {}
-        }
-        let source = Some("tmpfs");
-        match nix::mount::mount(source, point, source, MsFlags::empty(), None::<&str>) {
-            Ok(()) | Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(errno).step(|| format!("cover {}", point.display())),
+    let outside = |point: &PathBuf| !point.starts_with(rootfs);
+    if shared {
+        for point in table.lines().map(mount_point).filter(outside) {
+            change(None, &point, MsFlags::MS_SLAVE)
+                .step(|| format!("make the mount of {} a slave", point.display()))?;
         }
     }
+    let points: Vec<PathBuf> = table.lines().filter_map(kernel_mount).filter(outside).collect();
+    // The last mounted is uncovered first.
+    for point in points.iter().rev() {
+        if !shared {
+            match umount2(point, MntFlags::MNT_DETACH) {
+                // Gone with one above it, or locked by the owner of the namespace.
+                Ok(()) | Err(Errno::ENOENT) => continue,
+                Err(_) => {}
+            }
+        }
+        change(Some("tmpfs"), point, MsFlags::empty())
+            .step(|| format!("cover {}", point.display()))?;
+    }
     Ok(())
+}
+
+/// mount(2) of what is still in reach: others may lie on it.
+fn change(kind: Option<&str>, point: &Path, flags: MsFlags) -> nix::Result<()> {
+    match nix::mount::mount(kind, point, kind, flags, None::<&str>) {
+        Err(Errno::ENOENT) => Ok(()),
+        // No mount is to be seen there.
+        Err(Errno::EINVAL) if kind.is_none() => Ok(()),
+        result => result,
+    }
 }
 
 /// The mount point of a line of mountinfo, if it is a procfs or a sysfs.
 fn kernel_mount(line: &str) -> Option<PathBuf> {
     let (mount, filesystem) = line.split_once(" - ")?;
     let kind = filesystem.split(' ').next()?;
-    (kind == "proc" || kind == "sysfs").then(|| unescape(mount.split(' ').nth(4).unwrap_or("/")))
+    (kind == "proc" || kind == "sysfs").then(|| mount_point(mount))
+}
+
+fn mount_point(line: &str) -> PathBuf {
+    unescape(line.split(' ').nth(4).unwrap_or("/"))
 }
 
 /// Blanks and backslashes are written as three octal digits.

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::AT_FDCWD;
+use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::sys::stat::Mode;
 use sys::mount::{SetAttr, attr, mount_setattr, move_mount};
 
 use super::procfs::Procfs;
@@ -38,7 +39,7 @@ impl<'a> Rootfs<'a> {
         move_mount(tree, AT_FDCWD, plan.tree.path())
             .step(|| format!("mount rootfs {}", plan.path.display()))?;
         // Modes and owners are the configuration's until the end.
-        nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+        nix::sys::stat::umask(Mode::empty());
         Ok(Rootfs { plan, tree, late: RefCell::default(), proc: RefCell::default() })
     }
 
@@ -78,19 +79,32 @@ impl<'a> Rootfs<'a> {
         if self.plan.no_pivot {
             return self.move_to_root();
         }
+        let old = self.old_root()?;
         nix::unistd::pivot_root(".", ".").step(|| "pivot_root to the rootfs")?;
-        // The old root lies on top of the new one. Its unmounting must not reach the host.
-        if self.plan.propagation == propagation::SHARED {
-            set_propagation(c".", MsFlags::MS_SLAVE | MsFlags::MS_REC)
-                .step(|| "set the propagation of the old root")?;
+        if let Some(old) = old {
+            // Its unmounting must not reach the host. "." is still the new root here.
+            let slave =
+                SetAttr { propagation: propagation::SLAVE, recursive: true, ..SetAttr::default() };
+            mount_setattr(old.as_fd(), slave).step(|| "set the propagation of the old root")?;
         }
+        // The old root lies on top of the new one.
         umount2(".", MntFlags::MNT_DETACH).step(|| "unmount the old root")?;
         nix::unistd::chdir("/").step(|| "change directory to /")
     }
 
+    /// The root of the host, where the mount namespace shares its mounts with it.
+    fn old_root(&self) -> Result<Option<OwnedFd>> {
+        if self.plan.propagation != propagation::SHARED {
+            return Ok(None);
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        nix::fcntl::open("/", flags, Mode::empty()).step(|| "open the old root").map(Some)
+    }
+
     /// For where pivot_root(2) can't be used: an initramfs as the host's root.
     fn move_to_root(&self) -> Result<()> {
-        no_pivot::hide_kernel_filesystems(&self.plan.path)?;
+        let shared = self.plan.propagation == propagation::SHARED;
+        no_pivot::hide_kernel_filesystems(&self.plan.path, shared)?;
         move_mount(self.tree, AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
         nix::unistd::chroot(".").step(|| "chroot to the rootfs")?;
         nix::unistd::chdir("/").step(|| "change directory to /")
@@ -115,7 +129,7 @@ impl<'a> Rootfs<'a> {
             mount_setattr(self.tree, readonly)
                 .step(|| "root.readonly: make the rootfs read-only")?;
         }
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
         Ok(())
     }
 }
