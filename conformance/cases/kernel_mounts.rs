@@ -1,5 +1,4 @@
-//! Mounts of the kernel's own file systems (cgroup, sysfs, mqueue), SELinux labels of mounts, and the
-//! propagation of the root.
+//! Mounts of the kernel's own file systems (cgroup, sysfs, mqueue), and SELinux labels of mounts.
 
 use std::fs;
 use std::path::PathBuf;
@@ -40,9 +39,6 @@ pub const CASES: &[Case] = &[
         .needs(&[Need::NoSelinux])
         .not_on(&[(Peer::Crun, "crun 1.8.1 leaves the label out")]),
     Case::new("kernel-mounts/label-that-nothing-takes", label_unused).needs(&[Need::NoSelinux]),
-    Case::new("kernel-mounts/rootfs-propagation", rootfs_propagation)
-        .not_on(&[(Peer::Runc, "runc 1.1.5 sets it before pivot_root only"), CRUN]),
-    Case::new("kernel-mounts/rootfs-propagation-that-can-not-be", bad_propagation).not_on(&[CRUN]),
 ];
 
 /// The options of the mount at /sys/fs/cgroup.
@@ -244,59 +240,6 @@ fn label_unused(env: &mut Env) -> Outcome {
         refuses(env, &bundle, &["linux.mountLabel", LABEL, "/mnt", "invalid argument"])?;
         bundle.set("/linux/mountLabel", json!("a\0b"))?;
         refuses(env, &bundle, &["linux.mountLabel", "NUL byte"])?;
-    }
-    Ok(())
-}
-
-fn rootfs_propagation(env: &mut Env) -> Outcome {
-    for (name, of_root, below) in [
-        ("", "master", ""),
-        ("private", "", ""),
-        ("rprivate", "", ""),
-        ("slave", "master", ""),
-        ("rslave", "master", ""),
-        ("shared", "shared", ""),
-        ("rshared", "shared", "shared"),
-        ("unbindable", "unbindable", ""),
-        ("runbindable", "unbindable", "unbindable"),
-    ] {
-        let mut bundle = env.bundle()?;
-        let path = bundle.rootfs().to_string_lossy().into_owned();
-        env.command(&["mount", "--bind", &path, &path]).ok()?;
-        env.command(&["mount", "--make-shared", &path]).ok()?;
-        if !name.is_empty() {
-            bundle.set("/linux/rootfsPropagation", json!(name))?;
-        }
-        let report = env.probe(&mut bundle);
-        env.command(&["umount", &path]).ok()?;
-        let report = report?;
-        for (target, wanted) in [("/", of_root), ("/dev/shm", below)] {
-            let fields = mount_at(&report, target)?["propagation"].to_string();
-            for word in ["shared", "master", "unbindable"] {
-                // A shared mount of what was shared is both.
-                if wanted == "shared" && word == "master" {
-                    continue;
-                }
-                ensure_eq!(fields.contains(word), word == wanted, "{word} of {target}, {name:?}");
-            }
-        }
-    }
-    Ok(())
-}
-
-fn bad_propagation(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle()?;
-    bundle.set("/linux/rootfsPropagation", json!("sideways"))?;
-    let ghost = env.is(Peer::Ghost);
-    refuses(env, &bundle, if ghost { &["linux.rootfsPropagation", "sideways"] } else { &[] })?;
-    for name in ["private", "rprivate"] {
-        bundle.set("/linux/rootfsPropagation", json!(name))?;
-        bundle.save()?;
-        let dir = bundle.dir.to_string_lossy().into_owned();
-        let output = env.runtime(&["run", "--no-pivot", "-b", &dir, &env.id("x")]).exits(1)?;
-        ensure!(output.stderr.contains("not safe without pivot_root"), "{output}");
-        ensure!(!ghost || output.stderr.contains("linux.rootfsPropagation"), "{output}");
-        env.nothing_left()?;
     }
     Ok(())
 }

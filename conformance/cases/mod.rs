@@ -38,6 +38,7 @@ mod numbers;
 mod other_platforms;
 mod pidfd;
 mod process;
+mod propagation;
 mod readiness;
 mod resources;
 mod rootless;
@@ -65,6 +66,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         mounts::CASES,
         mount_options::CASES,
         mount_targets::CASES,
+        propagation::CASES,
         kernel_mounts::CASES,
         idmapped_mounts::CASES,
         devices::CASES,

@@ -25,11 +25,6 @@ pub const CASES: &[Case] = &[
     Case::new("mounts/bind-is-not-recursive-and-rbind-is", rbind),
     Case::new("mounts/bind-relative-source", bind_relative),
     Case::new("mounts/bind-readonly-keeps-the-source-writable", bind_ro_source),
-    Case::new("mounts/propagation-of-a-mount", propagation)
-        .not_on(&[(Peer::Crun, "crun cuts the root off from the host first")]),
-    Case::new("mounts/propagation-of-the-root", root_propagation)
-        .not_on(&[(Peer::Runc, "runc 1.1 sets it before pivot_root only")]),
-    Case::new("mounts/slave-root-receives-host-mounts", slave_root),
     Case::new("mounts/tmpfs-options", tmpfs),
     Case::new("mounts/tmpcopyup", tmpcopyup)
         .not_on(&[(Peer::Crun, "crun keeps the mode of a new tmpfs")]),
@@ -340,83 +335,6 @@ fn bind_ro_source(env: &mut Env) -> Outcome {
     let text = script(env, &mut bundle, "touch /mnt/x || echo refused")?;
     ensure_eq!(text, "refused\n", "touch");
     fs::write(source.join("x"), "")?;
-    Ok(())
-}
-
-fn propagation(env: &mut Env) -> Outcome {
-    let source = env.dir.join("source");
-    fs::create_dir(&source)?;
-    let path = source.to_string_lossy().into_owned();
-    env.command(&["mount", "--bind", &path, &path]).ok()?;
-    env.command(&["mount", "--make-shared", &path]).ok()?;
-    let mut bundle = env.bundle()?;
-    for name in ["private", "slave", "shared", "unbindable", "rprivate", "rslave", "rshared"] {
-        bundle.bind(&source, &format!("/{name}"), &[name])?;
-    }
-    bundle.bind(&source, "/none", &[])?;
-    let report = env.probe(&mut bundle)?;
-    for (target, wanted) in [
-        ("/private", ""),
-        ("/rprivate", ""),
-        ("/slave", "master"),
-        ("/rslave", "master"),
-        ("/shared", "shared"),
-        ("/rshared", "shared"),
-        ("/unbindable", "unbindable"),
-        ("/none", ""),
-    ] {
-        let mount = mount_at(&report, target)?;
-        let fields = mount["propagation"].to_string();
-        for word in ["shared:", "master:", "unbindable"] {
-            let expected = !wanted.is_empty() && word.starts_with(wanted);
-            // A mount can be both, and is when the root was made a slave first.
-            if wanted == "shared" && word == "master:" {
-                continue;
-            }
-            // Without an option it is as the root: runc and its like make that private or slave.
-            if target == "/none" && word == "master:" {
-                continue;
-            }
-            ensure_eq!(fields.contains(word), expected, "{word} of {target}: {fields}");
-        }
-    }
-    env.command(&["umount", &path]).ok()?;
-    Ok(())
-}
-
-fn root_propagation(env: &mut Env) -> Outcome {
-    for (name, shared) in [("private", false), ("slave", false), ("shared", true)] {
-        let mut bundle = env.bundle()?;
-        bundle.set("/linux/rootfsPropagation", json!(name))?;
-        let report = env.probe(&mut bundle)?;
-        let fields = mount_at(&report, "/")?["propagation"].to_string();
-        ensure_eq!(fields.contains("shared:"), shared, "shared with {name}: {fields}");
-    }
-    Ok(())
-}
-
-fn slave_root(env: &mut Env) -> Outcome {
-    // With rootfsPropagation rslave a mount made later on the host shows up in the container; with
-    // the default it must not go the other way.
-    let source = env.dir.join("source");
-    fs::create_dir_all(source.join("sub"))?;
-    let path = source.to_string_lossy().into_owned();
-    env.command(&["mount", "--bind", &path, &path]).ok()?;
-    env.command(&["mount", "--make-shared", &path]).ok()?;
-    let mut bundle = env.bundle()?;
-    bundle.set("/linux/rootfsPropagation", json!("rslave"))?;
-    bundle.mount(json!({
-        "destination": "/mnt", "type": "bind", "source": source, "options": ["rbind", "rslave"],
-    }))?;
-    bundle.args(&["sleep", "1000"]);
-    let id = env.detach(&bundle, "d", &[])?;
-    let sub = source.join("sub").to_string_lossy().into_owned();
-    env.command(&["mount", "-t", "tmpfs", "late", &sub]).ok()?;
-    let report = env.exec_probe(&id, &[])?;
-    ensure_eq!(mount_at(&report, "/mnt/sub")?["source"], "late", "source");
-    env.runtime(&["delete", "-f", &id]).ok()?;
-    env.command(&["umount", &sub]).ok()?;
-    env.command(&["umount", &path]).ok()?;
     Ok(())
 }
 

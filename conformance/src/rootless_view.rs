@@ -20,6 +20,7 @@ const AREAS: &[&str] = &[
 const NETWORK: &str = "the user's containers have the host's network";
 const NO_CGROUP: &str = "the user's containers have no cgroup of their own";
 const LOCKED: &str = "the kernel locks the flags of the user's mounts";
+const SLAVES: &str = "the kernel makes slaves of the host's mounts in the user's";
 const ROOT: &str = "root is meant";
 const IDS: &str = "the user may not map these ids";
 
@@ -37,6 +38,8 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("mount-options/recursive", LOCKED),
     ("kernel-mounts/cgroup-v1-without-a-namespace", NO_CGROUP),
     ("kernel-mounts/sysfs-of-a-joined-network", NETWORK),
+    ("kernel-mounts/root-that-is-shared-with-the-host", SLAVES),
+    ("mounts/propagation-of-a-mount", SLAVES),
     ("mounts/bind-is-not-recursive-and-rbind-is", "the kernel hides nothing from below a mount"),
     ("mounts/tmpfs-options", "the kernel shows the ids as the host has them"),
     ("mounts/sysfs-is-readonly", NETWORK),
