@@ -360,6 +360,14 @@ fn version(env: &mut Env) -> Outcome {
         // Docker takes the last line that has the word.
         let count = lines.iter().filter(|line| line.contains("version")).count();
         ensure_eq!(count, 1, "lines with the word version");
+        // What it shows as the runtime's version.
+        let commit = lines.iter().find_map(|line| line.strip_prefix("commit: "));
+        ensure!(commit.is_some_and(|commit| !commit.is_empty()), "no commit: {output}");
+        if env.is(Peer::Ghost) {
+            let is_hash =
+                |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());
+            ensure!(commit.is_some_and(is_hash), "built from the repository: {output}");
+        }
     }
     Ok(())
 }

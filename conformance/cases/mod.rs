@@ -7,6 +7,7 @@ mod cgroups_hybrid;
 mod cgroups_v1;
 mod cgroups_v2;
 mod check;
+mod completion;
 mod devices;
 mod errors;
 mod events;
@@ -62,6 +63,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         kernel::CASES,
         lifecycle::CASES,
         formats::CASES,
+        completion::CASES,
         errors::CASES,
         mounts::CASES,
         mount_options::CASES,

@@ -423,7 +423,13 @@ fn set_default(docker: &Docker) -> Outcome {
     wait_until(docker.env.shared.limit, "the new default runtime", || {
         let output = docker.call(&["info", "--format", "{{.DefaultRuntime}}"]).ok()?;
         Ok((output.stdout == "ghost-runc\n").then_some(()))
-    })
+    })?;
+    // Docker shows as the runtime's version what stands behind "commit:".
+    let shown = docker.call(&["info", "--format", "{{.RuncCommit.ID}}"]).ok()?.stdout;
+    let version = docker.env.bare_runtime(&["--version"]).ok()?.stdout;
+    let commit = format!("\ncommit: {}\n", shown.trim_end());
+    ensure!(version.contains(&commit), "Docker shows {shown:?}, of {version:?}");
+    Ok(())
 }
 
 fn build(env: &mut Env) -> Outcome {

@@ -6,6 +6,7 @@
 
 pub mod argv;
 pub mod flag;
+pub mod outline;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -185,37 +186,48 @@ fn base(name: &'static str) -> clap::Command {
         .disable_colored_help(true)
 }
 
+/// What the program is, in one line.
+pub const ABOUT: &str =
+    "An OCI runtime: runs containers from bundles, as container engines ask it to";
+
+/// What follows the program's name.
+pub const USAGE: &str = "[global options] command [command options] [arguments...]";
+
 fn root_command() -> clap::Command {
     base("ghost-runc")
-        .about("An OCI runtime: runs containers from bundles, as container engines ask it to")
-        .override_usage("ghost-runc [global options] command [command options] [arguments...]")
-        .args([
-            flag::switch("debug", "log debug lines too"),
-            flag::value("log", "file to append log lines to, instead of standard error"),
-            flag::value("log-format", "format of log lines: text or json"),
-            flag::value("root", "directory of container state [default: /run/ghost-runc]"),
-            flag::value("criu", "accepted for runc's sake; criu is found in PATH"),
-            flag::switch("systemd-cgroup", "let systemd make the cgroup"),
-            flag::value("rootless", "ignore cgroup permission errors: true, false or auto")
-                .value_parser(flag::true_false_or_auto),
-            flag::switch("version", "print the version").short('v'),
-        ])
+        .about(ABOUT)
+        .override_usage(format!("ghost-runc {USAGE}"))
+        .args(global_flags())
+}
+
+/// The flags before the command.
+pub fn global_flags() -> Vec<Arg> {
+    vec![
+        flag::switch("debug", "log debug lines too"),
+        flag::file("log", "file to append log lines to, instead of standard error"),
+        flag::choice("log-format", "text|json", "format of log lines [default: text]"),
+        flag::file("root", "directory of container state [default: /run/ghost-runc]"),
+        flag::file("criu", "accepted for runc's sake; criu is found in PATH"),
+        flag::switch("systemd-cgroup", "let systemd make the cgroup"),
+        flag::choice("rootless", "true|false|auto", "ignore cgroup permission errors")
+            .value_parser(flag::true_false_or_auto),
+        flag::switch("version", "print the version").short('v'),
+    ]
 }
 
 fn help(root: &mut clap::Command) -> String {
     let mut text = root.render_help().to_string();
     text.push_str("\nCommands:\n");
     for entry in commands::TABLE {
-        text.push_str(&format!("  {:<10}{}\n", entry.name, entry.about));
+        text.push_str(&format!("  {:<12}{}\n", entry.name, entry.about));
     }
     text
 }
 
 /// Docker takes the last line with "version" in it, go-runc the first: there is one only.
 fn version() -> String {
-    let commit = option_env!("GHOST_RUNC_COMMIT");
-    let commit = commit.map(|commit| format!("commit: {commit}\n")).unwrap_or_default();
-    format!("ghost-runc version {}\n{commit}spec: {SPEC_VERSION}\n", env!("CARGO_PKG_VERSION"))
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("GHOST_RUNC_COMMIT"));
+    format!("ghost-runc version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
 }
 
 /// clap's objection in the words of Go's flag package, which podman's probes look for.

@@ -1,6 +1,7 @@
 //! The commands: one module each, and the table of them.
 
 mod check;
+mod completion;
 mod console;
 mod create;
 mod delete;
@@ -10,6 +11,7 @@ mod features;
 mod kill;
 mod launch;
 mod list;
+mod man;
 mod pause;
 mod ps;
 mod resume;
@@ -39,6 +41,8 @@ pub const TABLE: &[Entry] = &[
     spec::ENTRY,
     check::ENTRY,
     features::ENTRY,
+    completion::ENTRY,
+    man::ENTRY,
 ];
 
 /// runc's other commands. podman asks `checkpoint --help` whether there is a checkpoint, so they

@@ -39,6 +39,9 @@ pub enum Error {
     /// `--format` with something else than table or json.
     #[error("invalid format option")]
     OutputFormat,
+    /// `completion` for a shell that there is no script for.
+    #[error("no completions for the shell \"{shell}\", only for bash, zsh and fish")]
+    Shell { shell: String },
     /// `--root` that comes down to /.
     #[error("option --root argument should not be set to /")]
     RootIsSlash,

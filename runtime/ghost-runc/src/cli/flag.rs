@@ -21,14 +21,19 @@ pub fn list(name: &'static str, help: &'static str) -> Arg {
     value(name, help).action(ArgAction::Append)
 }
 
+/// A flag with one of a few words, which are given with bars between them.
+pub fn choice(name: &'static str, words: &'static str, help: &'static str) -> Arg {
+    value(name, help).value_name(words)
+}
+
 /// A flag with a number that is not negative.
 pub fn count(name: &'static str, help: &'static str) -> Arg {
-    value(name, help).value_parser(clap::value_parser!(u32))
+    value(name, help).value_name("n").value_parser(clap::value_parser!(u32))
 }
 
 /// A flag with a path.
 pub fn file(name: &'static str, help: &'static str) -> Arg {
-    value(name, help).value_parser(ValueParser::path_buf())
+    value(name, help).value_name("file").value_parser(ValueParser::path_buf())
 }
 
 /// The path given with a flag of either kind.

@@ -25,7 +25,7 @@ pub const ENTRY: Entry = Entry {
 fn flags() -> Vec<Arg> {
     vec![
         flag::file("bundle", "directory of the bundle [default: the current directory]").short('b'),
-        flag::value("format", "text or json [default: text]").short('f'),
+        flag::choice("format", "text|json", "form of the output [default: text]").short('f'),
     ]
 }
 

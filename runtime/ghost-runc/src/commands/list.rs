@@ -24,7 +24,9 @@ pub const ENTRY: Entry = Entry {
 
 fn flags() -> Vec<Arg> {
     vec![
-        flag::value("format", "table or json").short('f').default_value("table"),
+        flag::choice("format", "table|json", "form of the output")
+            .short('f')
+            .default_value("table"),
         flag::switch("quiet", "print ids only").short('q'),
     ]
 }

@@ -21,7 +21,11 @@ pub const ENTRY: Entry = Entry {
 };
 
 fn flags() -> Vec<Arg> {
-    vec![flag::value("format", "table or json").short('f').default_value("table")]
+    vec![
+        flag::choice("format", "table|json", "form of the output")
+            .short('f')
+            .default_value("table"),
+    ]
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {

@@ -55,7 +55,8 @@ const LIMITS: [(&str, &str, &str, Kind, &str); 14] = [
 const OBSOLETE: [&str; 2] = ["kernel-memory", "kernel-memory-tcp"];
 
 fn flags() -> Vec<Arg> {
-    let resources = flag::value("resources", "file with linux.resources as JSON, or - for stdin");
+    let resources = flag::value("resources", "file with linux.resources as JSON, or - for stdin")
+        .value_name("file");
     let obsolete = OBSOLETE.map(|name| flag::value(name, "obsolete, without effect").hide(true));
     let limits = LIMITS.map(|(name, .., help)| flag::value(name, help));
     [resources.short('r')].into_iter().chain(limits).chain(obsolete).collect()
