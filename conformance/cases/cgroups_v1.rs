@@ -29,6 +29,9 @@ pub const CASES: &[Case] = &[
     Case::new("cgroups-v1/limit-that-the-kernel-refuses", refused)
         .needs(V1)
         .not_on(&[(Peer::Crun, "crun runs in a v2 view here")]),
+    Case::new("cgroups-v1/systemd-flag-is-refused", systemd_flag)
+        .needs(V1)
+        .not_on(&[(Peer::Runc, "runc has a driver for it")]),
 ];
 
 /// The container's directory in one hierarchy.
@@ -278,6 +281,27 @@ fn refused(env: &mut Env) -> Outcome {
     if !env.is(Peer::Runc) {
         // runc adds a warning of its own.
         ensure_eq!(output.stderr.lines().count(), 1, "lines of stderr of {output}");
+    }
+    env.nothing_left()
+}
+
+/// Where systemd runs it is the v1 hierarchies that are in the way.
+fn systemd_flag(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["true"])?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let id = env.id("c");
+    env.adopt(&id);
+    for (system, words) in [
+        ("mkdir -p /run/systemd/system", "this host is not on cgroup v2"),
+        ("true", "systemd is not running on this host"),
+    ] {
+        let script = format!("mount -t tmpfs none /run && {system} && exec \"$@\"");
+        for verb in ["create", "run"] {
+            let call = env.runtime(&["--systemd-cgroup", verb, "--bundle", &dir, &id]);
+            let output = call.under(&["unshare", "--mount", "sh", "-c", &script, "sh"]).exits(1)?;
+            ensure!(output.stderr.contains(words), "no {words:?} in {output}");
+            ensure_eq!(output.stderr.lines().count(), 1, "lines of stderr of {output}");
+        }
     }
     env.nothing_left()
 }

@@ -226,11 +226,11 @@ const V2_LEFT_OUT: &[(&str, &str)] = &[
 ];
 
 /// The numbers of some block device.
-fn disk() -> Result<(String, String), Failure> {
+pub fn disk() -> Result<(u32, u32), Failure> {
     for entry in fs::read_dir("/sys/block")? {
         let text = fs::read_to_string(entry?.path().join("dev"))?;
         if let Some((major, minor)) = text.trim().split_once(':') {
-            return Ok((major.to_owned(), minor.to_owned()));
+            return Ok((major.parse()?, minor.parse()?));
         }
     }
     Err(Failure("no block device".to_owned()))

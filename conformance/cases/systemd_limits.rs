@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::cgroups_v2::group_of;
+use super::resources::disk;
 use super::systemd::{bundle, property, start, unit};
 use crate::call::Call;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
@@ -29,6 +30,12 @@ pub const CASES: &[Case] = &[
     Case::new("systemd-limits/out-of-memory-policy", oom_policy)
         .needs(SYSTEMD)
         .not_on(&[(Peer::Runc, "runc 1.1 leaves the policy alone")]),
+    Case::new("systemd-limits/idle-no-more", idle_no_more)
+        .needs(SYSTEMD)
+        .not_on(&[(Peer::Runc, "runc has no way to tell systemd")]),
+    Case::new("systemd-limits/block-devices", block_devices)
+        .needs(SYSTEMD)
+        .not_on(&[(Peer::Runc, "runc writes these limits to the cgroup alone")]),
     Case::new("systemd-limits/limits-outlive-a-daemon-reload", reload_limits)
         .needs(SYSTEMD)
         .not_on(NEWER),
@@ -37,6 +44,12 @@ pub const CASES: &[Case] = &[
         .needs(SYSTEMD)
         .not_on(&[(Peer::Runc, "runc 1.1 denies more, or warns")]),
     Case::new("systemd-limits/update", update).needs(SYSTEMD).not_on(NEWER),
+    Case::new("systemd-limits/update-of-device-rules", update_devices)
+        .needs(SYSTEMD)
+        .not_on(&[(Peer::Runc, "ghost only: runc leaves device rules alone")]),
+    Case::new("systemd-limits/failed-update", failed_update)
+        .needs(SYSTEMD)
+        .not_on(&[(Peer::Runc, "runc leaves half of an update that fails")]),
 ];
 
 /// Start a container with these limits; the directory of its cgroup.
@@ -171,6 +184,68 @@ fn idle(env: &mut Env) -> Outcome {
     files(&group, &[("cpu.idle", "1")])
 }
 
+fn idle_no_more(env: &mut Env) -> Outcome {
+    let (id, group) = limited(env, json!({"cpu": {"idle": 1, "shares": 512}}))?;
+    properties(env, &[("CPUWeight", "idle")])?;
+    for (flag, value, property, idle, weight) in [
+        ("--cpu-idle", "0", "59", "0", "59"),
+        ("--cpu-idle", "1", "idle", "1", "0"),
+        ("--cpu-share", "1024", "idle", "1", "0"),
+        ("--cpu-idle", "0", "100", "0", "100"),
+    ] {
+        env.runtime(&["update", flag, value, &id]).ok()?;
+        properties(env, &[("CPUWeight", property)])?;
+        files(&group, &[("cpu.idle", idle), ("cpu.weight", weight)])?;
+    }
+    reload(env)?;
+    files(&group, &[("cpu.idle", "0"), ("cpu.weight", "100")])
+}
+
+fn block_devices(env: &mut Env) -> Outcome {
+    let (major, minor) = disk()?;
+    // For weights, the kernel has to be asked to keep accounts of a device. This is a throwaway one.
+    fs::write("/sys/fs/cgroup/io.cost.qos", format!("{major}:{minor} enable=1"))?;
+    let throttle = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);
+    let (id, group) = limited(
+        env,
+        json!({"blockIO": {
+            "weightDevice": [{"major": major, "minor": minor, "weight": 500}],
+            "throttleReadBpsDevice": throttle(1_048_576),
+            "throttleWriteBpsDevice": throttle(2_097_152),
+            "throttleReadIOPSDevice": throttle(300),
+            "throttleWriteIOPSDevice": throttle(400),
+        }}),
+    )?;
+    let node = format!("/dev/block/{major}:{minor}");
+    let check = |table: &[(&str, &str)], throttles: &str| -> Outcome {
+        let table: Vec<_> =
+            table.iter().map(|(name, value)| (*name, format!("{node} {value}"))).collect();
+        let table: Vec<_> = table.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        properties(env, &table)?;
+        let weight = format!("default 100\n{major}:{minor} 4950");
+        files(
+            &group,
+            &[("io.max", &*format!("{major}:{minor} {throttles}")), ("io.weight", &*weight)],
+        )
+    };
+    let given = [
+        ("IODeviceWeight", "4950"),
+        ("IOReadBandwidthMax", "1048576"),
+        ("IOWriteBandwidthMax", "2097152"),
+        ("IOReadIOPSMax", "300"),
+        ("IOWriteIOPSMax", "400"),
+    ];
+    check(&given, "rbps=1048576 wbps=2097152 riops=300 wiops=400")?;
+    let resources = env.dir.join("resources.json");
+    fs::write(&resources, json!({"blockIO": {"throttleReadBpsDevice": throttle(7)}}).to_string())?;
+    let resources = resources.to_string_lossy().into_owned();
+    env.runtime(&["update", "--resources", &resources, &id]).ok()?;
+    let changed = [("IOReadBandwidthMax", "7"), ("IOWriteBandwidthMax", "2097152")];
+    check(&changed, "rbps=7 wbps=2097152 riops=300 wiops=400")?;
+    reload(env)?;
+    check(&changed, "rbps=7 wbps=2097152 riops=300 wiops=400")
+}
+
 fn oom_policy(env: &mut Env) -> Outcome {
     let (_, group) = limited(env, json!({"unified": {"memory.oom.group": "1"}}))?;
     properties(env, &[("OOMPolicy", "kill")])?;
@@ -293,4 +368,46 @@ fn update(env: &mut Env) -> Outcome {
     reload(env)?;
     properties(env, &changed)?;
     files(&group, &written)
+}
+
+fn update_devices(env: &mut Env) -> Outcome {
+    let rules = |minor: u32| {
+        json!([
+            {"allow": false, "access": "rwm"},
+            {"allow": true, "type": "c", "major": 10, "minor": minor, "access": "rwm"},
+        ])
+    };
+    let id = devices(env, rules(229))?;
+    ensure_eq!(try_devices(env, &id).ok()?.stdout, "fuse\nzero\n", "before");
+    let file = env.dir.join("resources.json");
+    fs::write(&file, json!({"devices": rules(237)}).to_string())?;
+    env.runtime(&["update", "--resources", &file.to_string_lossy(), &id]).ok()?;
+    let unit = unit(env);
+    for after in ["the update", "a daemon-reload"] {
+        ensure_eq!(try_devices(env, &id).ok()?.stdout, "loop\nwrite\nzero\n", "after {after}");
+        let allowed = property(env, &unit, "DeviceAllow")?;
+        ensure!(allowed.contains("/dev/char/10:237 rwm"), "after {after}: DeviceAllow {allowed:?}");
+        ensure!(!allowed.contains("10:229"), "after {after}: DeviceAllow {allowed:?}");
+        reload(env)?;
+    }
+    Ok(())
+}
+
+/// What systemd was told is taken back, too.
+fn failed_update(env: &mut Env) -> Outcome {
+    let (id, group) = limited(env, serde_json::from_str(RESOURCES)?)?;
+    let file = env.dir.join("resources.json");
+    let resources = json!({
+        "memory": {"limit": 134_217_728, "swap": 134_217_728},
+        "cpu": {"shares": 2048, "quota": 20_000},
+        "pids": {"limit": 99},
+        "hugepageLimits": [{"pageSize": "3MB", "limit": 1}],
+    });
+    fs::write(&file, resources.to_string())?;
+    let output = env.runtime(&["update", "--resources", &file.to_string_lossy(), &id]).exits(1)?;
+    ensure!(output.stderr.contains("3MB"), "the value is not named: {output}");
+    properties(env, PROPERTIES)?;
+    files(&group, FILES)?;
+    reload(env)?;
+    files(&group, FILES)
 }

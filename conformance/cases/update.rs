@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{cgroups_v1, cgroups_v2};
+use crate::call::Call;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -22,10 +23,25 @@ pub const CASES: &[Case] = &[
     Case::new("update/unlimited", unlimited).needs(LIMITS),
     Case::new("update/resources-from-a-file", from_file).needs(LIMITS),
     Case::new("update/resources-from-standard-input", from_input).needs(LIMITS),
-    Case::new("update/device-rules-stay", devices_stay),
+    Case::new("update/idle-and-shares", idle).needs(LIMITS).not_on(&[
+        (Peer::Runc, "runc 1.1 has no --cpu-idle"),
+        (Peer::Crun, "crun 1.8 has no --cpu-idle"),
+    ]),
+    Case::new("update/device-rules-stay", devices_stay)
+        .not_on(&[(Peer::Crun, "crun takes whatever list there is")]),
+    Case::new("update/device-rules-are-replaced", devices_change)
+        .not_on(&[(Peer::Runc, "ghost only: runc leaves device rules alone")]),
+    Case::new("update/device-rules-that-are-refused", devices_refused).not_on(&[
+        (Peer::Runc, "ghost only: runc leaves device rules alone"),
+        (Peer::Crun, "ghost only: crun leaves device rules alone"),
+    ]),
     Case::new("update/limit-that-is-refused", refused)
         .needs(LIMITS)
         .not_on(&[(Peer::Runc, "runc 1.1 leaves half of an update that fails")]),
+    Case::new("update/failure-puts-back-what-it-changed", put_back).needs(LIMITS).not_on(&[
+        (Peer::Runc, "runc 1.1 leaves half of an update that fails"),
+        (Peer::Crun, "crun leaves half of an update that fails"),
+    ]),
     Case::new("update/bad-values", bad_values).not_on(CRUN),
     Case::new("update/of-a-created-and-a-paused-container", other_statuses).needs(LIMITS),
     Case::new("update/of-a-stopped-container", stopped).not_on(CRUN),
@@ -163,13 +179,171 @@ fn input(env: &Env, text: &str) -> Result<fs::File, Failure> {
     Ok(fs::File::open(path)?)
 }
 
+fn idle(env: &mut Env) -> Outcome {
+    let id = running(env, "c", &[("cpu", json!({"shares": 512}))])?;
+    let both = || -> Result<(String, String), Failure> {
+        let idle = read(env, &id, ("cpu", "cpu.idle"), "cpu.idle")?;
+        Ok((idle, read(env, &id, ("cpu", "cpu.shares"), "cpu.weight")?))
+    };
+    let weight = |shares: &str, weight: &str| if is_v1() { shares } else { weight }.to_owned();
+    env.runtime(&["update", "--cpu-idle", "1", &id]).ok()?;
+    ensure_eq!(both()?.0, "1", "cpu.idle");
+    env.runtime(&["update", "--cpu-idle", "0", &id]).ok()?;
+    ensure_eq!(both()?, ("0".to_owned(), weight("512", "59")), "idle no more");
+    // Shares of an idle one count from when it is not.
+    env.runtime(&["update", "--cpu-idle", "1", &id]).ok()?;
+    env.runtime(&["update", "--cpu-share", "2048", &id]).ok()?;
+    ensure_eq!(both()?.0, "1", "cpu.idle after --cpu-share");
+    env.runtime(&["update", "--cpu-idle", "0", &id]).ok()?;
+    ensure_eq!(both()?, ("0".to_owned(), weight("2048", "174")), "idle no more");
+    Ok(())
+}
+
+/// Rules that let through fuse (10:229) or the control of loop devices (10:237), or both.
+fn rules(minors: &[u32]) -> serde_json::Value {
+    let mut rules = vec![json!({"allow": false, "access": "rwm"})];
+    rules.extend(minors.iter().map(
+        |minor| json!({"allow": true, "type": "c", "major": 10, "minor": minor, "access": "rw"}),
+    ));
+    json!(rules)
+}
+
+/// A container with these rules that tries three devices over and over: a (10:229) and b (10:237)
+/// may be opened at times, c (10:200) never.
+fn trying(env: &Env, minors: &[u32]) -> Result<(String, PathBuf), Failure> {
+    let mut bundle = env.bundle()?;
+    bundle.writable();
+    bundle.capabilities(&["bounding", "effective", "permitted"], &["CAP_MKNOD"]);
+    bundle.set("/linux/resources/devices", rules(minors))?;
+    bundle.shell(
+        "mknod /a c 10 229; mknod /b c 10 237; mknod /c c 10 200; n=0; echo > /leaks; \
+         while true; do { true < /c; } 2>/dev/null && echo c >> /leaks; \
+         { true > /c; } 2>/dev/null && echo c >> /leaks; \
+         { true < /a; } 2>/dev/null || { true < /b; } 2>/dev/null || echo none >> /leaks; \
+         n=$((n + 1)); echo $n > /count; done",
+    );
+    let id = env.detach(&bundle, "t", &[])?;
+    env.wait_file(&bundle.rootfs().join("count"))?;
+    Ok((id, bundle.rootfs()))
+}
+
+/// Which of a and b can be opened.
+fn open(env: &Env, id: &str) -> Result<String, Failure> {
+    let script = "for x in a b; do { true < /$x; } 2>/dev/null && echo $x; done; true";
+    Ok(env.exec(id, &[], &["sh", "-c", script]).ok()?.stdout.split_whitespace().collect())
+}
+
+fn update_to(env: &Env, id: &str, resources: serde_json::Value) -> Result<Call, Failure> {
+    Ok(env.runtime(&["update", "--resources=-", id]).stdin(input(env, &resources.to_string())?))
+}
+
 fn devices_stay(env: &mut Env) -> Outcome {
-    let id = running(env, "d", &[])?;
-    let text = r#"{"devices": [{"allow": true, "access": "rwm"}]}"#;
-    env.runtime(&["update", "--resources", "-", &id]).stdin(input(env, text)?).ok()?;
-    let words = ["sh", "-c", "mknod /m c 1 1 && cat /m || echo kept"];
-    let output = env.exec(&id, &["--cap", "CAP_MKNOD"], &words).output()?;
-    ensure!(output.stdout.contains("kept"), "/dev/mem could be made or read: {output}");
+    let (id, _) = trying(env, &[229, 237])?;
+    // A hook, or an engine's plugin, lets more through.
+    let opened = if is_v1() {
+        let group = cgroups_v1::group(env, &id, "devices")?;
+        fs::write(group.join("devices.deny"), "c 10:229 rw")?;
+        "b"
+    } else {
+        "ab"
+    };
+    for resources in [
+        json!({"memory": {}}),
+        json!({"memory": {}, "devices": []}),
+        json!({"memory": {}, "devices": rules(&[229, 237])}),
+        json!({"devices": rules(&[229, 237])}),
+        // Of an engine that does not know what was added to config.json.
+        json!({"memory": {}, "devices": rules(&[237])}),
+    ] {
+        update_to(env, &id, resources.clone())?.ok()?;
+        ensure_eq!(open(env, &id)?, opened, "after {resources}");
+    }
+    Ok(())
+}
+
+fn devices_change(env: &mut Env) -> Outcome {
+    let (id, rootfs) = trying(env, &[229])?;
+    let count = || -> Result<u32, Failure> {
+        Ok(env.wait_file(&rootfs.join("count"))?.trim().parse().unwrap_or_default())
+    };
+    ensure_eq!(open(env, &id)?, "a", "before");
+    let before = count()?;
+    for round in 0..4 {
+        let both = json!({"devices": rules(&[229, 237])});
+        update_to(env, &id, both.clone())?.ok()?;
+        ensure_eq!(open(env, &id)?, "ab", "both, round {round}");
+        update_to(env, &id, json!({"devices": rules(&[237])}))?.ok()?;
+        ensure_eq!(open(env, &id)?, "b", "the other one, round {round}");
+        update_to(env, &id, both)?.ok()?;
+        let first = json!({"devices": rules(&[229])});
+        update_to(env, &id, first)?.ok()?;
+        ensure_eq!(open(env, &id)?, "a", "the first one, round {round}");
+    }
+    ensure!(count()? > before + 20, "it did not try often: {before} to {}", count()?);
+    let leaks = fs::read_to_string(rootfs.join("leaks"))?;
+    ensure_eq!(leaks.trim(), "", "what could be opened, or could not, for a moment");
+    // At once from one to the other.
+    update_to(env, &id, json!({"devices": rules(&[237]), "memory": {}}))?.ok()?;
+    ensure_eq!(open(env, &id)?, "b", "at once");
+    Ok(())
+}
+
+fn devices_refused(env: &mut Env) -> Outcome {
+    let (id, _) = trying(env, &[229])?;
+    for (rule, words) in [
+        (json!({"allow": true, "type": "c", "access": "x"}), "linux.resources.devices[0].access"),
+        (json!({"allow": true, "type": "p", "access": "r"}), "linux.resources.devices[0].type"),
+    ] {
+        let output = update_to(env, &id, json!({"devices": [rule]}))?.exits(1)?;
+        ensure!(output.stderr.contains(words), "no {words} in {output}");
+    }
+    // The devices come last: what fails before them leaves them alone.
+    let limits = json!({
+        "devices": rules(&[237]),
+        "hugepageLimits": [{"pageSize": "3MB", "limit": 1}],
+    });
+    update_to(env, &id, limits)?.exits(1)?;
+    ensure_eq!(open(env, &id)?, "a", "after the failures");
+    // Nothing of it was recorded either: these are new still.
+    update_to(env, &id, json!({"devices": rules(&[237])}))?.ok()?;
+    ensure_eq!(open(env, &id)?, "b", "after a success");
+    Ok(())
+}
+
+/// The last limit of several is refused: those before it are as they were, set or not.
+fn put_back(env: &mut Env) -> Outcome {
+    let given = json!({"shares": 512, "quota": 50_000, "period": 100_000});
+    let id = running(env, "p", &[("cpu", given)])?;
+    let files = [
+        (MEMORY, "memory.max"),
+        (PIDS, "pids.max"),
+        (("cpu", "cpu.shares"), "cpu.weight"),
+        (("cpu", "cpu.cfs_quota_us"), "cpu.max"),
+        (("cpu", "cpu.cfs_period_us"), "cpu.max"),
+        (("cpuset", "cpuset.cpus"), "cpuset.cpus"),
+        (("cpu", "cpu.idle"), "cpu.idle"),
+    ];
+    let all = || -> Result<Vec<String>, Failure> {
+        files.iter().map(|(v1, v2)| read(env, &id, *v1, v2)).collect()
+    };
+    let before = all()?;
+    let state = fs::read(env.root().join(&id).join("state.json"))?;
+    for cpu in [
+        json!({"shares": 2048, "quota": 20_000, "period": 50_000, "cpus": "0"}),
+        json!({"idle": 1}),
+    ] {
+        let resources = json!({
+            "memory": {"limit": 134_217_728},
+            "pids": {"limit": 30},
+            "cpu": cpu,
+            "hugepageLimits": [{"pageSize": "3MB", "limit": 1}],
+        });
+        let output = update_to(env, &id, resources.clone())?.exits(1)?;
+        ensure!(output.stderr.contains("3MB"), "the value is not named: {output}");
+        ensure_eq!(all()?, before, "limits after {resources}");
+        let now = fs::read(env.root().join(&id).join("state.json"))?;
+        ensure!(now == state, "the state has changed");
+    }
     Ok(())
 }
 

@@ -23,11 +23,13 @@ impl Cgroup {
     /// alone takes the period back to the kernel's default; v2's swap limit takes a memory limit
     /// beside it. So `resources` is best what was in force, with the changes made to it.
     ///
+    /// Device rules that fail are replaced by those of `before`, which were in force.
+    ///
     /// # Errors
     ///
-    /// When a value is invalid nothing was written. When the kernel refuses one, those before it
-    /// are in force.
-    pub fn apply(&self, resources: &LinuxResources) -> Result<()> {
+    /// When a value is invalid nothing was written. When the kernel or systemd refuses one, those
+    /// before it are put back; [`Error::NotUndone`] when that failed too.
+    pub fn apply(&self, resources: &LinuxResources, before: &LinuxResources) -> Result<()> {
         let rounded = self.scope.as_ref().map(|_| systemd::rounded(resources));
         let resources = rounded.as_ref().unwrap_or(resources);
         let writes = match self.mode {
@@ -39,14 +41,40 @@ impl Cgroup {
             _ => None,
         };
         self.check_memory(resources)?;
+        let undo = self.undo_of(&writes);
         if let Some(scope) = &self.scope {
-            scope.set(resources)?;
+            // It takes all or none.
+            scope.set_limits(&writes)?;
         }
-        self.write(&writes)?;
-        match rules {
-            Some(rules) => self.set_devices(&rules, false),
+        let result = self.write(&writes).and_then(|()| match rules {
+            Some(rules) => self.change_devices(&rules, resources, before),
             None => Ok(()),
+        });
+        match result.map_err(|error| (error, self.undo(&undo))) {
+            Err((error, Err(undo))) => {
+                Err(Error::NotUndone { undo: undo.text(), error: Box::new(error) })
+            }
+            Err((error, Ok(()))) => Err(error),
+            Ok(()) => Ok(()),
         }
+    }
+
+    fn change_devices(
+        &self,
+        rules: &[Rule],
+        resources: &LinuxResources,
+        before: &LinuxResources,
+    ) -> Result<()> {
+        let set = |rules: &[Rule], resources| {
+            if let Some(scope) = &self.scope {
+                scope.set_devices(resources)?;
+            }
+            self.set_devices(rules, false)
+        };
+        set(rules, resources).inspect_err(|_| {
+            // On v2, and where one step fails as the other did, the old ones are still there.
+            let _ = devices::rules(Some(before)).and_then(|rules| set(&rules, before));
+        })
     }
 
     /// Makes the writes of a plan, in their order.

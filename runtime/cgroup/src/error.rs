@@ -134,6 +134,15 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A change that failed, of which a part is in force all the same.
+    #[error("not all limits of before could be set again ({undo})")]
+    NotUndone {
+        /// What could not be put back, and why.
+        undo: String,
+        /// Why the change failed.
+        #[source]
+        error: Box<Error>,
+    },
     /// Several invalid values at once.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Many(Vec<Error>),
@@ -306,6 +315,17 @@ impl Error {
             }
         }
         if flat.len() == 1 { flat.remove(0) } else { Error::Many(flat) }
+    }
+
+    /// With its causes, on one line.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        text
     }
 
     /// Whether the value is wrong on every host.

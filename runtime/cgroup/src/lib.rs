@@ -30,6 +30,7 @@ mod scope;
 pub mod stats;
 mod systemd;
 mod tree;
+mod undo;
 
 use std::path::PathBuf;
 

@@ -63,9 +63,10 @@ impl Cgroup {
         let Some(scope) = &self.scope else { return Ok(None) };
         let rounded = resources.map(systemd::rounded);
         let resources = rounded.as_ref();
+        let (start, writes) = scope.plan(resources, annotations)?;
         Ok(Some(ScopePlan {
-            start: scope.plan(resources, annotations)?,
-            writes: resources.map_or(Ok(Vec::new()), v2::plan)?,
+            start,
+            writes,
             needs_domain: resources.is_some_and(v2::needs_domain),
             rules: devices::rules(resources)?,
         }))

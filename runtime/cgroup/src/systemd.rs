@@ -16,6 +16,7 @@
 
 mod address;
 mod annotation;
+mod block;
 mod bus;
 mod device;
 mod gvariant;
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 pub use bus::BusError;
 pub(crate) use property::rounded;
 
+use crate::plan::{Write, v2};
 use crate::{Error, Result};
 use annotation::Annotations;
 use bus::Bus;
@@ -107,12 +109,12 @@ impl Scope {
         Ok((scope, cgroup))
     }
 
-    /// Collects the properties; asks nobody.
+    /// Collects the properties, and the writes that go with them; asks nobody.
     pub fn plan<'a>(
         &self,
         resources: Option<&LinuxResources>,
         annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
-    ) -> Result<Start> {
+    ) -> Result<(Start, Vec<Write>)> {
         let mut properties = vec![
             (
                 "Description".to_owned(),
@@ -126,15 +128,17 @@ impl Scope {
             properties.push((format!("{controller}Accounting"), Value::Bool(true)));
         }
         let given = Annotations::parse(annotations);
-        let limits = property::plan(resources);
+        let writes = resources.map_or(Ok(Vec::new()), v2::plan);
+        let limits = writes.and_then(|writes| Ok((property::plan(&writes)?, writes)));
         let devices = device::plan(resources);
         match (given, limits, devices) {
-            (Ok(Annotations(given)), Ok(limits), Ok(devices)) => {
+            (Ok(Annotations(given)), Ok((limits, writes)), Ok(devices)) => {
                 properties.extend(given);
                 properties.extend(resources.and_then(property::oom_policy));
                 properties.extend(limits.list);
+                properties.extend(block::properties(&limits.devices));
                 properties.extend(devices);
-                Ok(Start { properties, idle: limits.idle })
+                Ok((Start { properties, idle: limits.idle }, writes))
             }
             (given, limits, devices) => {
                 let errors = [given.err(), limits.err(), devices.err()];
@@ -175,18 +179,25 @@ impl Scope {
         result.map_err(|source| self.failed("start", source))
     }
 
-    /// Changes the scope's limits, and its device rules where `resources` has some.
-    pub fn set(&self, resources: &LinuxResources) -> Result<()> {
-        let limits = property::plan(Some(resources))?;
+    /// Changes the scope's limits, as `writes` changes the cgroup's.
+    pub fn set_limits(&self, writes: &[Write]) -> Result<()> {
+        let limits = property::plan(writes)?;
         let mut properties = limits.list;
-        if resources.devices().as_ref().is_some_and(|rules| !rules.is_empty()) {
-            properties.extend(device::plan(Some(resources))?);
-        }
-        if properties.is_empty() && !limits.idle {
+        properties.extend(block::properties(&limits.devices));
+        self.set(properties, limits.idle)
+    }
+
+    /// Changes the scope's device rules to those of `resources`.
+    pub fn set_devices(&self, resources: &LinuxResources) -> Result<()> {
+        self.set(device::plan(Some(resources))?.into(), false)
+    }
+
+    fn set(&self, mut properties: Vec<(String, Value)>, idle: bool) -> Result<()> {
+        if properties.is_empty() && !idle {
             return Ok(());
         }
         let mut bus = self.connect("change")?;
-        self.set_idle(&mut bus, limits.idle, &mut properties)?;
+        self.set_idle(&mut bus, idle, &mut properties)?;
         let runtime = Value::Bool(true);
         bus.call("SetUnitProperties", &[Value::Text(self.unit.clone()), runtime, list(properties)])
             .map_err(|source| self.failed("change", source))?;

@@ -55,7 +55,7 @@ pub(crate) struct State {
     /// The cgroup was made by this container's `create`. Before that, what is there is another's.
     #[serde(default = "yes")]
     pub owns_cgroup: bool,
-    /// `linux.resources` without the devices, as `update` has changed it since.
+    /// `linux.resources`, as `update` has changed it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<serde_json::Value>,
     /// `create` has come to its end: the process is in the container.

@@ -1,7 +1,7 @@
 //! update: other limits for a container that is there.
 
 use oci_spec::runtime::LinuxResources;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::container::{Container, Status};
 use crate::error::Error;
@@ -11,31 +11,29 @@ use crate::error::Error;
 const TIED: [(&str, &[&str]); 2] = [("cpu", &["quota", "period"]), ("memory", &["limit", "swap"])];
 
 impl Container {
-    /// Sets the limits that `changes` has and leaves the others. Device rules are left out, as in
-    /// runc: hooks and engines' plugins change them behind our back.
+    /// Sets the limits that `changes` has and leaves the others.
+    ///
+    /// Device rules replace those of the container when they say something else: engines send the
+    /// whole list with every change of a limit, and hooks and plugins open more behind our back,
+    /// which is to stay.
     ///
     /// # Errors
     ///
-    /// When the container has stopped, a value is invalid, or the kernel refuses one. What limits there
-    /// were before are set again then; one that there was not may stay.
+    /// When the container has stopped, a value is invalid, or the kernel refuses one. The limits are
+    /// those of before then.
     pub fn update(mut self, changes: &LinuxResources) -> Result<(), Error> {
         let _lock = self.entry.lock()?;
         self.state = self.entry.load()?;
         if self.status()? == Status::Stopped {
             return Err(Error::NotRunning);
         }
-        let changes = without_devices(&self.state.id, changes)?;
         let before = self.state.resources.clone().unwrap_or_else(|| json!({}));
+        let mut changes = as_json(&self.state.id, changes)?;
+        keep_devices(&mut changes, &before);
         let mut after = before.clone();
         overlay(&mut after, &changes);
         let request = self.resources(&request(&changes, &after))?;
-        if let Err(error) = self.state.cgroup.apply(&request) {
-            let old = self.resources(&part(&before, &changes))?;
-            if let Err(error) = self.state.cgroup.apply(&old) {
-                log::warn!("set the limits of before: {error}");
-            }
-            return Err(error.into());
-        }
+        self.state.cgroup.apply(&request, &self.resources(&before)?)?;
         self.state.resources = Some(after);
         self.entry.save(&self.state)
     }
@@ -50,19 +48,32 @@ impl Container {
 
 /// What a container's state keeps of its limits; none where there are none.
 pub(crate) fn saved(id: &str, resources: Option<&LinuxResources>) -> Result<Option<Value>, Error> {
-    let value = resources.map(|resources| without_devices(id, resources)).transpose()?;
+    let value = resources.map(|resources| as_json(id, resources)).transpose()?;
     Ok(value.filter(|value| value.as_object().is_some_and(|object| !object.is_empty())))
 }
 
-/// `resources` as JSON, without the devices.
-fn without_devices(id: &str, resources: &LinuxResources) -> Result<Value, Error> {
-    let mut value: Value = serde_json::to_vec(resources)
+fn as_json(id: &str, resources: &LinuxResources) -> Result<Value, Error> {
+    serde_json::to_vec(resources)
         .and_then(|text| serde_json::from_slice(&text))
-        .map_err(|error| broken(id, &error))?;
-    if let Some(object) = value.as_object_mut() {
+        .map_err(|error| broken(id, &error))
+}
+
+/// Leaves device rules out of the changes where they are not meant to change any.
+///
+/// That is so for the rules that are in force; and, beside other limits, for those that lack some of
+/// them and say nothing new. An engine sends such when what wraps the runtime has added rules to
+/// config.json, as NVIDIA's does for the devices of a GPU: the engine does not know of them.
+fn keep_devices(changes: &mut Value, before: &Value) {
+    let Some(object) = changes.as_object_mut() else { return };
+    let rules =
+        |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+    let (new, old) = (rules(object.get("devices")), rules(before.get("devices")));
+    let mut rest = old.iter();
+    let nothing_new = new.iter().all(|rule| rest.any(|one| one == rule));
+    let alone = object.keys().all(|key| key == "devices");
+    if new.is_empty() || new == old || nothing_new && !alone {
         object.remove("devices");
     }
-    Ok(value)
 }
 
 fn broken(id: &str, error: &serde_json::Error) -> Error {
@@ -97,14 +108,16 @@ fn request(changes: &Value, after: &Value) -> Value {
             }
         }
     }
+    if let Some(cpu) = request.get_mut("cpu").and_then(Value::as_object_mut) {
+        // The kernel gives a group that is no longer idle the default weight, and an idle one none.
+        let wanted = if cpu.get("idle") == Some(&json!(0)) { "shares" } else { "idle" };
+        if (wanted == "shares" || cpu.contains_key("shares"))
+            && let Some(value) = after["cpu"].get(wanted)
+        {
+            cpu.entry(wanted).or_insert_with(|| value.clone());
+        }
+    }
     request
-}
-
-/// The sections of `base` that `changes` touches.
-fn part(base: &Value, changes: &Value) -> Value {
-    let touched = |key: &String| changes.get(key).is_some();
-    let sections = base.as_object().into_iter().flatten().filter(|(key, _)| touched(key));
-    Value::Object(sections.map(|(key, value)| (key.clone(), value.clone())).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]
@@ -121,9 +134,43 @@ mod tests {
         assert_eq!(after["cpu"], json!({"quota": 2000, "period": 5000, "shares": 7}));
         assert_eq!(after["pids"], json!({"limit": 3}));
         assert_eq!(request(&changes, &after), json!({"cpu": {"quota": 2000, "period": 5000}}));
-        assert_eq!(part(&before, &changes), json!({"cpu": before["cpu"]}));
         let shares = json!({"cpu": {"shares": 9}});
         assert_eq!(request(&shares, &after), shares);
+    }
+
+    #[test]
+    fn shares_follow_the_end_of_idleness() {
+        let after = |changes: &Value| {
+            let mut after = json!({"cpu": {"idle": 1, "shares": 7}});
+            overlay(&mut after, changes);
+            after
+        };
+        for (changes, wanted) in [
+            (json!({"cpu": {"idle": 0}}), json!({"cpu": {"idle": 0, "shares": 7}})),
+            (json!({"cpu": {"idle": 1}}), json!({"cpu": {"idle": 1}})),
+            (json!({"cpu": {"shares": 9}}), json!({"cpu": {"idle": 1, "shares": 9}})),
+        ] {
+            assert_eq!(request(&changes, &after(&changes)), wanted);
+        }
+    }
+
+    #[test]
+    fn devices_change_when_they_say_something_else() {
+        let deny = json!({"allow": false, "access": "rwm"});
+        let allow = |major| json!({"allow": true, "type": "c", "major": major, "access": "r"});
+        let before = json!({"devices": [deny, allow(1), allow(2)]});
+        let kept = |mut changes: Value| {
+            keep_devices(&mut changes, &before);
+            changes.get("devices").is_none()
+        };
+        assert!(kept(json!({"pids": {"limit": 3}})));
+        assert!(kept(json!({"devices": []})));
+        assert!(kept(before.clone()));
+        // Less, from who knows less; less, and nothing else asked for.
+        assert!(kept(json!({"devices": [deny, allow(1)], "pids": {"limit": 3}})));
+        assert!(!kept(json!({"devices": [deny, allow(1)]})));
+        assert!(!kept(json!({"devices": [deny, allow(3)], "pids": {"limit": 3}})));
+        assert!(!kept(json!({"devices": [deny, allow(2), allow(1)], "pids": {"limit": 3}})));
     }
 
     #[test]

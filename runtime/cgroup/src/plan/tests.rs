@@ -101,8 +101,14 @@ fn both_versions() {
         (r#"{"cpu":{"period":20000}}"#, &["cpu.cfs_period_us=20000"], &["cpu.max=max 20000"]),
         (
             r#"{"cpu":{"quota":50000,"burst":10000,"idle":1}}"#,
-            &["cpu.cfs_burst_us~=10000", "cpu.cfs_quota_us=50000", "cpu.idle=1"],
+            &["cpu.idle=1", "cpu.cfs_burst_us~=10000", "cpu.cfs_quota_us=50000"],
             &["cpu.idle=1", "cpu.max.burst~=10000", "cpu.max=50000 100000"],
+        ),
+        (r#"{"cpu":{"shares":1024,"idle":1}}"#, &["cpu.idle=1"], &["cpu.idle=1"]),
+        (
+            r#"{"cpu":{"shares":1024,"idle":0}}"#,
+            &["cpu.idle=0", "cpu.shares=1024"],
+            &["cpu.idle=0", "cpu.weight=100"],
         ),
         (r#"{"cpu":{"burst":0}}"#, &["cpu.cfs_burst_us=0"], &["cpu.max.burst=0"]),
         (

@@ -115,6 +115,9 @@ fn cpuset(values: &LinuxCpu, writes: &mut Vec<Write>) {
 }
 
 fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
+    if let Some(idle) = values.idle() {
+        writes.push(Write::new("cpu", "cpu.idle", idle));
+    }
     if let Some(shares) = set(values.shares()) {
         if !SHARES.contains(&shares) {
             return Err(Error::Invalid {
@@ -123,7 +126,10 @@ fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
                 reason: "is not from 2 to 262144",
             });
         }
-        writes.push(Write::new("cpu", "cpu.shares", shares));
+        // An idle group has none, and the kernel refuses them.
+        if values.idle() != Some(1) {
+            writes.push(Write::new("cpu", "cpu.shares", shares));
+        }
     }
     let quota = set(values.quota());
     let again = if quota.is_some() { Otherwise::Again } else { Otherwise::Fail };
@@ -136,9 +142,6 @@ fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     }
     if let Some(quota) = quota {
         writes.push(Write::new("cpu", "cpu.cfs_quota_us", quota));
-    }
-    if let Some(idle) = values.idle() {
-        writes.push(Write::new("cpu", "cpu.idle", idle));
     }
     if let Some(period) = set(values.realtime_period()) {
         writes.push(Write::new("cpu", "cpu.rt_period_us", period));

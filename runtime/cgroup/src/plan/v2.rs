@@ -117,7 +117,10 @@ fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) {
     if let Some(idle) = values.idle() {
         writes.push(Write::new("cpu", "cpu.idle", idle));
     }
-    if let Some(shares) = set(values.shares()) {
+    // An idle group has no weight, and the kernel refuses one.
+    if let Some(shares) = set(values.shares())
+        && values.idle() != Some(1)
+    {
         writes.push(Write::new("cpu", "cpu.weight", weight::cpu(shares)));
     }
     let (quota, period) = (set(values.quota()), set(values.period()));

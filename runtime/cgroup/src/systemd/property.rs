@@ -1,9 +1,10 @@
-//! `linux.resources` as properties of a scope. Pure.
+//! Writes to the files of a cgroup as properties of a scope. Pure.
 
 use oci_spec::runtime::{LinuxCpu, LinuxResources};
 
+use super::block::{self, DeviceLimit};
 use super::value::Value;
-use crate::plan::{Otherwise, Write, v2};
+use crate::plan::{Otherwise, Write};
 use crate::{Error, Result};
 
 /// What systemd calls unlimited.
@@ -20,6 +21,8 @@ const MOST_BITS: u32 = 1 << 14;
 pub(crate) struct Limits {
     /// In order: a later one wins.
     pub list: Vec<(String, Value)>,
+    /// Of single block devices.
+    pub devices: Vec<DeviceLimit>,
     /// `cpu.idle` is 1, for which older versions of systemd have no property.
     pub idle: bool,
 }
@@ -50,7 +53,13 @@ impl Limits {
             "memory.swap.max" => self.number("MemorySwapMax", number()?),
             "pids.max" => self.number("TasksMax", number()?),
             "cpu.weight" => self.number("CPUWeight", number()?),
-            "cpu.idle" => self.idle = value == "1",
+            "cpu.idle" => {
+                self.idle = value == "1";
+                if value == "0" {
+                    // Back to the default, unless a weight follows.
+                    self.number("CPUWeight", INFINITY);
+                }
+            }
             "cpu.max" => {
                 let (quota, period) = quota(value).ok_or_else(invalid)?;
                 self.number("CPUQuotaPeriodUSec", period);
@@ -58,27 +67,38 @@ impl Limits {
             }
             "cpuset.cpus" => self.add("AllowedCPUs", bits(value).ok_or_else(invalid)?),
             "cpuset.mems" => self.add("AllowedMemoryNodes", bits(value).ok_or_else(invalid)?),
-            "io.weight" if !value.contains(' ') => self.number("IOWeight", number()?),
+            "io.weight" => self.io_weight(value).ok_or_else(invalid)?,
+            // The same weight in the range that systemd's has.
             "io.bfq.weight" => {
-                // The same weight in the range that systemd's has; one of a device has no number alone.
-                if let Otherwise::Instead(_, weight) = &write.otherwise
-                    && let Ok(weight) = weight.parse()
-                {
-                    self.number("IOWeight", weight);
+                if let Otherwise::Instead(_, weight) = &write.otherwise {
+                    self.io_weight(weight).ok_or_else(invalid)?;
                 }
+            }
+            "io.max" => {
+                self.devices.extend(block::throttles(value, INFINITY).ok_or_else(invalid)?);
             }
             _ => {}
         }
         Ok(())
     }
+
+    /// The weight of one device ("8:0 100"), or of all others ("default 100" or "100").
+    fn io_weight(&mut self, value: &str) -> Option<()> {
+        let (key, weight) = value.split_once(' ').unwrap_or(("default", value));
+        if key == "default" {
+            self.number("IOWeight", weight.parse().ok()?);
+        } else if weight != "default" {
+            let (property, value) = ("IODeviceWeight", weight.parse().ok()?);
+            self.devices.push(DeviceLimit { property, numbers: key.to_owned(), value });
+        }
+        Some(())
+    }
 }
 
 /// Every limit that systemd has a property for: by the writes that the cgroup gets, too, so that both
 /// say the same. What is written directly alone stays as it is when systemd writes its own.
-pub(crate) fn plan(resources: Option<&LinuxResources>) -> Result<Limits> {
+pub(crate) fn plan(writes: &[Write]) -> Result<Limits> {
     let mut limits = Limits::default();
-    let Some(resources) = resources else { return Ok(limits) };
-    let writes = v2::plan(resources)?;
     let refused = writes.iter().filter_map(|write| limits.take(write).err());
     Error::all(refused.collect())?;
     Ok(limits)
@@ -162,14 +182,19 @@ pub(crate) fn version(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::v2;
 
     fn resources(json: &str) -> LinuxResources {
         serde_json::from_str(json).unwrap()
     }
 
+    fn plan(json: &str) -> Result<Limits> {
+        super::plan(&v2::plan(&rounded(&resources(json)))?)
+    }
+
     /// The properties, in order, as text.
     fn properties(json: &str) -> String {
-        let limits = plan(Some(&rounded(&resources(json)))).unwrap();
+        let limits = plan(json).unwrap();
         let word = |(name, value): &(String, Value)| match value {
             Value::Uint64(INFINITY) => format!("{name}=infinity"),
             Value::Uint64(value) => format!("{name}={value}"),
@@ -182,7 +207,9 @@ mod tests {
             }
             other => panic!("{other:?}"),
         };
-        limits.list.iter().map(word).collect::<Vec<_>>().join(" ")
+        let devices = limits.devices.iter();
+        let devices = devices.map(|one| format!("{}={}={}", one.property, one.numbers, one.value));
+        limits.list.iter().map(word).chain(devices).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -207,7 +234,21 @@ mod tests {
             ),
             (r#"{"cpu":{"quota":-1}}"#, "CPUQuotaPeriodUSec=100000 CPUQuotaPerSecUSec=infinity"),
             (r#"{"cpu":{"cpus":"0-2,9","mems":"0"}}"#, "AllowedCPUs=0702 AllowedMemoryNodes=01"),
+            (r#"{"cpu":{"idle":0}}"#, "CPUWeight=infinity"),
+            (r#"{"cpu":{"idle":0,"shares":1024}}"#, "CPUWeight=infinity CPUWeight=100"),
             (r#"{"blockIO":{"weight":10}}"#, "IOWeight=1"),
+            (
+                r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":500}],
+                    "throttleReadBpsDevice":[{"major":8,"minor":0,"rate":1024}],
+                    "throttleWriteIOPSDevice":[{"major":8,"minor":16,"rate":300}]}}"#,
+                "IODeviceWeight=8:0=4950 IOReadBandwidthMax=8:0=1024 IOWriteIOPSMax=8:16=300",
+            ),
+            (
+                r#"{"unified":{"io.max":"8:0 rbps=7 riops=8\n8:16 wbps=9",
+                    "io.weight":"default 50\n8:0 60"}}"#,
+                "IOWeight=50 IOReadBandwidthMax=8:0=7 IOReadIOPSMax=8:0=8 \
+                 IOWriteBandwidthMax=8:16=9 IODeviceWeight=8:0=60",
+            ),
             (
                 r#"{"unified":{"memory.high":"5","memory.min":" 4 ","pids.max":"max"}}"#,
                 "MemoryHigh=5 MemoryMin=4 TasksMax=infinity",
@@ -242,15 +283,17 @@ mod tests {
             (r#"{"cpu":{"cpus":"99999999"}}"#, "cpuset.cpus"),
             (r#"{"unified":{"memory.max":"much"}}"#, "memory.max"),
             (r#"{"unified":{"cpu.max":"1 2 3"}}"#, "cpu.max"),
+            (r#"{"unified":{"io.max":"8:0 5"}}"#, "io.max"),
+            (r#"{"unified":{"io.weight":"8:0 much"}}"#, "io.weight"),
         ] {
-            let error = plan(Some(&resources(json))).unwrap_err().to_string();
+            let error = plan(json).unwrap_err().to_string();
             assert!(error.contains(file), "{json}: {error}");
         }
     }
 
     #[test]
     fn idle_and_the_policy_for_want_of_memory() {
-        assert!(plan(Some(&resources(r#"{"cpu":{"idle":1}}"#))).unwrap().idle);
+        assert!(plan(r#"{"cpu":{"idle":1}}"#).unwrap().idle);
         let policy = |value: &str| {
             let json = format!(r#"{{"unified":{{"memory.oom.group":"{value}"}}}}"#);
             oom_policy(&resources(&json)).map(|(_, value)| value)

@@ -50,7 +50,7 @@ fn rules_are_replaced() {
             ("{}", true, false),
             (r#"{"devices":[]}"#, true, false),
         ] {
-            ground.cgroup.apply(&resources(json)).unwrap();
+            ground.cgroup.apply(&resources(json), &resources("{}")).unwrap();
             assert_eq!(ground.shell(READ), read, "{json}");
             assert_eq!(ground.shell(WRITE), write, "{json}");
             assert!(!ground.cgroup.is_frozen().unwrap());
@@ -73,8 +73,8 @@ fn no_window_is_open() {
             let opener = scope.spawn(|| ground.shell(&script));
             std::thread::sleep(std::time::Duration::from_millis(100));
             for _ in 0..200 {
-                ground.cgroup.apply(&resources(DENY_ALL)).unwrap();
-                ground.cgroup.apply(&resources(ALL_BUT_KMSG)).unwrap();
+                ground.cgroup.apply(&resources(DENY_ALL), &resources("{}")).unwrap();
+                ground.cgroup.apply(&resources(ALL_BUT_KMSG), &resources("{}")).unwrap();
             }
             let opened = std::fs::read(&out).unwrap();
             ground.cgroup.kill_all(9).unwrap();
@@ -97,7 +97,7 @@ fn one_program_is_attached() {
         };
         let first = attached();
         assert_eq!(first.len(), 1);
-        ground.cgroup.apply(&resources(KMSG)).unwrap();
+        ground.cgroup.apply(&resources(KMSG), &resources("{}")).unwrap();
         let second = attached();
         assert_eq!(second.len(), 1);
         assert_ne!(first, second);
@@ -132,7 +132,7 @@ fn any_rules_make_a_program_that_loads() {
                 })
                 .collect();
             let json = format!(r#"{{"devices":[{}]}}"#, rules.join(","));
-            ground.cgroup.apply(&resources(&json)).unwrap();
+            ground.cgroup.apply(&resources(&json), &resources("{}")).unwrap();
         }
     });
 }

@@ -20,7 +20,7 @@ fn expect(ground: &Ground, files: &[(&str, &str, &str)]) {
 }
 
 fn refused(ground: &Ground, json: &str) -> String {
-    told(&bare(ground.cgroup.apply(&resources(json)).unwrap_err()))
+    told(&bare(ground.cgroup.apply(&resources(json), &resources("{}")).unwrap_err()))
 }
 
 /// The "major:minor" of some disk.
@@ -64,7 +64,10 @@ fn v1_takes_all() {
                 ("pids", "pids.max", "33"),
             ],
         );
-        ground.cgroup.apply(&resources(r#"{"memory":{"swappiness":30}}"#)).unwrap();
+        ground
+            .cgroup
+            .apply(&resources(r#"{"memory":{"swappiness":30}}"#), &resources("{}"))
+            .unwrap();
         assert_eq!(ground.read("memory", "memory.swappiness"), "30");
     });
 }
@@ -74,7 +77,7 @@ fn v1_changes_only_what_is_given() {
     on_v1("limits::v1_changes_only_what_is_given", || {
         let ground = Ground::made("change", LIMITS);
         let json = r#"{"pids":{"limit":-1},"cpu":{"quota":-1,"burst":0}}"#;
-        ground.cgroup.apply(&resources(json)).unwrap();
+        ground.cgroup.apply(&resources(json), &resources("{}")).unwrap();
         expect(
             &ground,
             &[
@@ -94,11 +97,11 @@ fn v1_raises_and_lowers_memory_with_swap() {
         let ground = Ground::made("swap", LIMITS);
         for (limit, swap) in [(268435456, 536870912), (16777216, 33554432), (33554432, 33554432)] {
             let json = format!(r#"{{"memory":{{"limit":{limit},"swap":{swap}}}}}"#);
-            ground.cgroup.apply(&resources(&json)).unwrap();
+            ground.cgroup.apply(&resources(&json), &resources("{}")).unwrap();
             assert_eq!(ground.read("memory", "memory.limit_in_bytes"), limit.to_string());
             assert_eq!(ground.read("memory", "memory.memsw.limit_in_bytes"), swap.to_string());
         }
-        ground.cgroup.apply(&resources(r#"{"memory":{"limit":-1}}"#)).unwrap();
+        ground.cgroup.apply(&resources(r#"{"memory":{"limit":-1}}"#), &resources("{}")).unwrap();
         let unlimited = ground.read("memory", "memory.limit_in_bytes");
         assert!(unlimited.parse::<u64>().unwrap() > 1 << 60);
         assert_eq!(ground.read("memory", "memory.memsw.limit_in_bytes"), unlimited);
@@ -113,7 +116,7 @@ fn v1_takes_a_shorter_period_below_a_limited_parent() {
         std::fs::write(parent.parent().unwrap().join("cpu.cfs_quota_us"), "10000").unwrap();
         // 10000 of 50000 is more than the parent's share, until the quota is lower too.
         let json = r#"{"cpu":{"quota":5000,"period":50000}}"#;
-        ground.cgroup.apply(&resources(json)).unwrap();
+        ground.cgroup.apply(&resources(json), &resources("{}")).unwrap();
         assert_eq!(ground.read("cpu", "cpu.cfs_period_us"), "50000");
         assert_eq!(ground.read("cpu", "cpu.cfs_quota_us"), "5000");
     });
@@ -133,7 +136,7 @@ fn v1_throttles_disks() {
                 ("blkio", "blkio.throttle.write_iops_device", &format!("{disk} 40")),
             ],
         );
-        ground.cgroup.apply(&resources(&throttle([0, 2000, 30, 0]))).unwrap();
+        ground.cgroup.apply(&resources(&throttle([0, 2000, 30, 0])), &resources("{}")).unwrap();
         assert_eq!(ground.read("blkio", "blkio.throttle.read_bps_device"), "");
     });
 }
@@ -170,7 +173,7 @@ fn v1_says_what_it_refuses() {
             "cannot set rdma.max to \"mlx hca_handle=1\": controller \"rdma\" not available"
         );
         let process = ground.process();
-        let error = ground.cgroup.apply(&resources(r#"{"memory":{"limit":1}}"#));
+        let error = ground.cgroup.apply(&resources(r#"{"memory":{"limit":1}}"#), &resources("{}"));
         // What can be swapped out is, so a lone process may let go of all it has.
         if let Err(error) = error.map_err(bare) {
             assert!(matches!(error, Error::MemoryInUse { limit: 1, .. }), "{error}");
@@ -190,7 +193,10 @@ fn v2_says_which_controller_is_missing() {
         // A file that is missing although its controller is not.
         let text = refused(&ground, r#"{"unified":{"cgroup.nothing":"1"}}"#);
         assert!(text.ends_with("to cgroup.nothing: ENOENT: No such file or directory"), "{text}");
-        ground.cgroup.apply(&resources(r#"{"unified":{"cgroup.max.depth":"3"}}"#)).unwrap();
+        ground
+            .cgroup
+            .apply(&resources(r#"{"unified":{"cgroup.max.depth":"3"}}"#), &resources("{}"))
+            .unwrap();
         assert_eq!(ground.read("", "cgroup.max.depth"), "3");
     });
 }
@@ -302,7 +308,7 @@ fn v2_takes_all() {
             ],
         );
         let json = r#"{"memory":{"limit":-1},"pids":{"limit":0},"cpu":{"quota":-1,"burst":0}}"#;
-        ground.cgroup.apply(&resources(json)).unwrap();
+        ground.cgroup.apply(&resources(json), &resources("{}")).unwrap();
         expect(
             &ground,
             &[
@@ -325,13 +331,13 @@ fn v2_throttles_disks_and_weighs_them() {
             ground.read("", "io.max"),
             format!("{disk} rbps=1000 wbps=2000 riops=30 wiops=40")
         );
-        ground.cgroup.apply(&resources(&throttle([0, 2000, 30, 0]))).unwrap();
+        ground.cgroup.apply(&resources(&throttle([0, 2000, 30, 0])), &resources("{}")).unwrap();
         assert_eq!(
             ground.read("", "io.max"),
             format!("{disk} rbps=max wbps=2000 riops=30 wiops=max")
         );
 
-        ground.cgroup.apply(&resources(r#"{"blockIO":{"weight":500}}"#)).unwrap();
+        ground.cgroup.apply(&resources(r#"{"blockIO":{"weight":500}}"#), &resources("{}")).unwrap();
         let bfq = ground.cgroup.path_of("").unwrap().join("io.bfq.weight").exists();
         let (file, value) = if bfq { ("io.bfq.weight", "500") } else { ("io.weight", "4950") };
         assert!(ground.read("", file).contains(value), "{}", ground.read("", file));
@@ -345,7 +351,7 @@ fn v2_checks_the_usage_where_asked_to() {
         // Page cache of its own that stays while nothing presses.
         assert!(ground.shell("head -c 8388608 /dev/zero > /dev/shm/cgroup-test-usage"));
         let json = r#"{"memory":{"limit":1048576,"checkBeforeUpdate":true}}"#;
-        let error = ground.cgroup.apply(&resources(json)).unwrap_err();
+        let error = ground.cgroup.apply(&resources(json), &resources("{}")).unwrap_err();
         std::fs::remove_file("/dev/shm/cgroup-test-usage").unwrap();
         assert!(matches!(error, Error::MemoryInUse { limit: 1048576, .. }), "{error}");
         assert_eq!(ground.read("", "memory.max"), "67108864");
