@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::bundle::Bundle;
 use crate::call::{Output, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::console::ConsoleSocket;
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -34,6 +35,14 @@ pub const CASES: &[Case] = &[
     Case::new("security/mount-over-proc", mount_over_proc)
         .not_on(&[(Peer::Crun, "crun takes any mount on /proc")]),
     Case::new("security/rootfs-devices-are-symlinks", device_symlinks),
+    Case::new("security/devices-that-lead-into-proc", devices_into_proc).not_on(&[
+        (Peer::Runc, "runc 1.1 covers a file of /proc"),
+        (Peer::Crun, "its words are others"),
+    ]),
+    Case::new("security/console-that-leads-into-proc", console_into_proc).not_on(&[
+        (Peer::Runc, "runc 1.1 covers a file of /proc"),
+        (Peer::Crun, "its words are others"),
+    ]),
     Case::new("security/cwd-is-made-inside", cwd_symlink),
     Case::new("security/etc-passwd-is-a-symlink", passwd_symlink),
     Case::new("security/apparmor-profile-that-is-not-loaded", apparmor_missing)
@@ -186,7 +195,9 @@ fn leaked_cwd_exec(env: &mut Env) -> Outcome {
 /// Replace a directory of the rootfs by a symlink.
 fn link(bundle: &Bundle, name: &str, target: &Path) -> Outcome {
     let path = bundle.rootfs().join(name);
-    fs::remove_dir(&path)?;
+    if path.exists() {
+        fs::remove_dir_all(&path)?;
+    }
     symlink(target, path)?;
     Ok(())
 }
@@ -328,6 +339,51 @@ fn device_symlinks(env: &mut Env) -> Outcome {
     bundle.args(&["true"]);
     env.run(&bundle)?.output()?;
     untouched(&outer)?;
+    env.nothing_left()
+}
+
+/// Without mounts at /dev and below: what is made there lands in the image's own directory.
+fn without_dev(env: &Env) -> Result<Bundle, Failure> {
+    let mut bundle = env.bundle()?;
+    bundle.config["mounts"]
+        .as_array_mut()
+        .into_iter()
+        .for_each(|mounts| mounts.retain(|m| !m["destination"].to_string().contains("/dev")));
+    bundle.args(&["true"]);
+    Ok(bundle)
+}
+
+/// The host's devices are bound for a container in a user namespace.
+fn devices_into_proc(env: &mut Env) -> Outcome {
+    for (name, target) in [("dev/zero", "/proc/uptime"), ("dev", "/proc/self")] {
+        let mut bundle = without_dev(env)?;
+        if env.user.is_none() {
+            let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+            bundle.namespace("user", None)?;
+            bundle.set("/linux/uidMappings", map.clone())?.set("/linux/gidMappings", map)?;
+        }
+        link(&bundle, name, Path::new(target))?;
+        let output = env.run(&bundle)?.exits(1)?;
+        ensure!(output.stderr.contains("leads into /proc"), "{name}: {output}");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn console_into_proc(env: &mut Env) -> Outcome {
+    let mut bundle = without_dev(env)?;
+    bundle.mount(json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+        "options": ["newinstance", "ptmxmode=0666", "mode=0620"]}))?;
+    link(&bundle, "dev/console", Path::new("/proc/uptime"))?;
+    bundle.set("/process/terminal", json!(true))?;
+    bundle.save()?;
+    let path = env.dir.join("console.sock");
+    let _socket = ConsoleSocket::bind(&path)?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let socket = path.to_string_lossy();
+    let words = ["create", "--bundle", &dir, "--console-socket", &socket, &env.id("c")];
+    let output = env.runtime(&words).exits(1)?;
+    ensure!(output.stderr.contains("/dev/console: it leads into /proc"), "{output}");
     env.nothing_left()
 }
 

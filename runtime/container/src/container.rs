@@ -184,7 +184,7 @@ impl Container {
 
     /// Removes all that there is of a stopped or created container; of any with `force`.
     pub fn delete(mut self, force: bool) -> Result<(), Error> {
-        let _lock = if force { self.lock_by_force()? } else { Some(self.entry.lock()?) };
+        let lock = if force { self.lock_by_force()? } else { Some(self.entry.lock()?) };
         self.state = self.entry.load()?;
         match self.status()? {
             Status::Stopped => {}
@@ -197,10 +197,7 @@ impl Container {
                 });
             }
         }
-        // Without a lock, the id may be another container's by now.
-        if self.entry.is_gone()? {
-            return Ok(());
-        }
+        let Some(removal) = self.entry.begin_removal(lock.is_some())? else { return Ok(()) };
         if self.state.owns_cgroup {
             if !self.state.owns_pids {
                 self.state.cgroup.kill_all(SIGKILL)?;
@@ -210,7 +207,8 @@ impl Container {
         if let Some(groups) = &self.state.intel_rdt {
             groups.remove()?;
         }
-        self.entry.remove()?;
+        self.entry.remove(&removal)?;
+        drop(removal);
         hooks::run_poststop(&self.state);
         Ok(())
     }
@@ -222,7 +220,9 @@ impl Container {
             return Ok(Some(lock));
         }
         self.end()?;
-        if self.state.owns_cgroup && !self.entry.is_gone()? {
+        if self.state.owns_cgroup
+            && let Some(_removal) = self.entry.begin_removal(false)?
+        {
             self.state.cgroup.kill_all(SIGKILL)?;
         }
         self.entry.lock_within(LOCK_PATIENCE)

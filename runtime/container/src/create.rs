@@ -144,16 +144,14 @@ fn launch(
     let Planned { cgroup, init: mut plan, seccomp, scope } = Planned::new(&options)?;
     options.bundle.warn();
     let state = new_state(&options, cgroup, &plan)?;
-    let entry = store.reserve(options.id)?;
-    let lock = entry.lock();
+    let (entry, _lock) = store.reserve(options.id)?;
     let mut creation =
         Creation { entry, state, scope, process: None, net_devices: None, pid_file: None };
-    let made = lock.and_then(|lock| {
-        let listener = if with_socket { Some(listen_at(&creation.entry.socket())?) } else { None };
-        creation.make(options, &mut plan, listener, seccomp.as_ref()).map(|channel| (channel, lock))
-    });
+    let listener = with_socket.then(|| listen_at(&creation.entry.socket())).transpose();
+    let made =
+        listener.and_then(|listener| creation.make(options, &mut plan, listener, seccomp.as_ref()));
     match (made, creation.process.take()) {
-        (Ok((channel, _lock)), Some(process)) => {
+        (Ok(channel), Some(process)) => {
             Ok((Container::new(creation.entry, creation.state), process, channel))
         }
         (made, process) => {
@@ -347,10 +345,12 @@ impl<'a> Creation<'a> {
             // It may not have come to be.
             drop(fs::remove_file(path));
         }
-        // Deleted by force meanwhile: the name may be another container's by now.
-        if self.entry.is_gone().unwrap_or(false) {
-            return;
-        }
+        let removal = match self.entry.begin_removal(true) {
+            Ok(Some(removal)) => removal,
+            // Deleted by force meanwhile: the name may be another container's by now.
+            Ok(None) => return,
+            Err(error) => return warn(Err(error)),
+        };
         if self.state.owns_cgroup {
             // There may be an init that we never got to know.
             warn(self.state.cgroup.kill_all(SIGKILL).map_err(Error::from));
@@ -359,7 +359,8 @@ impl<'a> Creation<'a> {
         if let Some(groups) = &self.state.intel_rdt {
             warn(groups.remove());
         }
-        warn(self.entry.remove());
+        warn(self.entry.remove(&removal));
+        drop(removal);
         if spawned {
             hooks::run_poststop(&self.state);
         }

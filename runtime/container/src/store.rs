@@ -7,10 +7,13 @@
 //!     exec.sock         created containers only: where init waits for start
 //! ```
 
+mod removal;
+
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -37,6 +40,9 @@ const SOCKET: &str = "exec.sock";
 
 /// How long a forced delete lets whoever changes the container finish.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a create may find its new directory taken for what a killed one has left, and removed.
+const MAX_TRIES: usize = 100;
 
 /// What is remembered of a container. Its status is not: that is found out each time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -181,8 +187,19 @@ impl Store {
     }
 
     /// Makes the state directory of a new container, locked until it is dropped.
-    pub(crate) fn reserve(&self, id: &str) -> Result<Entry, Error> {
+    pub(crate) fn reserve(&self, id: &str) -> Result<(Entry, Flock<OwnedFd>), Error> {
         check_id(id)?;
+        for _ in 0..MAX_TRIES {
+            let entry = self.make_directory(id)?;
+            match entry.lock() {
+                Err(Error::NotFound) => {}
+                result => return result.map(|lock| (entry, lock)),
+            }
+        }
+        Err(Error::AlreadyExists)
+    }
+
+    fn make_directory(&self, id: &str) -> Result<Entry, Error> {
         let path = self.root.join(id);
         let make = || DirBuilder::new().mode(0o700).create(&path);
         let made = match make() {
@@ -202,8 +219,7 @@ impl Store {
             }
             made => made.context(|| format!("create {}", path.display()))?,
         }
-        let entry = Entry::open(&path, id)?;
-        Ok(entry)
+        Entry::open(&path, id)
     }
 
     /// Removes the state directory of an id that has no readable state: what a `create` that was
@@ -218,7 +234,10 @@ impl Store {
         // A create that is at work has it locked, and one that was killed until it has ended.
         match entry.lock_within(LOCK_PATIENCE) {
             Ok(Some(_lock)) if entry.load().is_ok() => Ok(false),
-            Ok(Some(_lock)) => entry.remove().map(|()| true),
+            Ok(Some(_lock)) => match entry.begin_removal(true)? {
+                Some(removal) => entry.remove(&removal).map(|()| true),
+                None => Ok(false),
+            },
             Ok(None) => {
                 Err(Error::system(format!("lock {}", entry.path.display()), Errno::ETIMEDOUT))
             }
@@ -270,22 +289,9 @@ impl Entry {
 
     /// As [`Entry::lock`], but none when somebody else keeps it for so long.
     pub fn lock_within(&self, patience: Duration) -> Result<Option<Flock<OwnedFd>>, Error> {
-        const STEP: Duration = Duration::from_millis(10);
-        let deadline = Instant::now() + patience;
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        loop {
-            let dir = openat(&self.dir, ".", flags, Mode::empty())
-                .context(|| format!("open {}", self.path.display()))?;
-            match Flock::lock(dir, FlockArg::LockExclusiveNonblock) {
-                Ok(_) if self.is_gone()? => return Err(Error::NotFound),
-                Ok(lock) => return Ok(Some(lock)),
-                Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => return Ok(None),
-                Err((_, Errno::EWOULDBLOCK)) => std::thread::sleep(STEP),
-                Err((_, errno)) => {
-                    return Err(Error::system(format!("lock {}", self.path.display()), errno));
-                }
-            }
-        }
+        let lock = lock_within(self.dir.as_fd(), c".", FlockArg::LockExclusiveNonblock, patience)
+            .context(|| format!("lock {}", self.path.display()))?;
+        if lock.is_some() && self.is_gone()? { Err(Error::NotFound) } else { Ok(lock) }
     }
 
     /// The directory has been removed, whatever its path leads to now.
@@ -343,24 +349,6 @@ impl Entry {
         self.unlink(SOCKET)
     }
 
-    /// Removes the directory and the files we know; the id is free then.
-    pub fn remove(&self) -> Result<(), Error> {
-        if self.is_gone()? {
-            return Ok(());
-        }
-        for name in [SOCKET, SECCOMP, STATE] {
-            self.unlink(name)?;
-        }
-        match fs::remove_dir(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // A write that was cut off, or something of another version's.
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                fs::remove_dir_all(&self.path).context(|| format!("remove {}", self.path.display()))
-            }
-            result => result.context(|| format!("remove {}", self.path.display())),
-        }
-    }
-
     fn unlink(&self, name: &str) -> Result<(), Error> {
         let flag = nix::unistd::UnlinkatFlags::NoRemoveDir;
         match nix::unistd::unlinkat(&self.dir, name, flag) {
@@ -393,6 +381,29 @@ impl Entry {
             .context(step)?;
         io::Write::write_all(&mut File::from(fd), content).context(step)?;
         renameat(&self.dir, part.as_str(), &self.dir, name).context(step)
+    }
+}
+
+/// Locks a directory below `dir`; none when it can't be had for so long.
+fn lock_within(
+    dir: BorrowedFd<'_>,
+    path: &CStr,
+    how: FlockArg,
+    patience: Duration,
+) -> Result<Option<Flock<OwnedFd>>, Errno> {
+    const STEP: Duration = Duration::from_millis(10);
+    let deadline = Instant::now() + patience;
+    // A descriptor of its own: a lock belongs to the open file.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let mut file = openat(dir, path, flags, Mode::empty())?;
+    loop {
+        file = match Flock::lock(file, how) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => return Ok(None),
+            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
+            Err((_, errno)) => return Err(errno),
+        };
+        std::thread::sleep(STEP);
     }
 }
 

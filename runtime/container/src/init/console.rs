@@ -9,7 +9,7 @@ use sys::mount::{clone_tree, move_mount};
 use sys::tty;
 
 use super::root::Root;
-use super::{Result, Step, failure};
+use super::{Result, Step, failure, procfs};
 use crate::plan::ProcessPlan;
 use crate::socket::send_fd;
 
@@ -51,6 +51,7 @@ pub(crate) fn allocate(
 /// Lets /dev/console be the terminal.
 pub(crate) fn bind(root: Root<'_>, slave: &OwnedFd) -> Result<()> {
     let target = root.file("dev/console").step(|| "make /dev/console")?;
+    procfs::keep_out(&target, || "bind the terminal to /dev/console".to_owned())?;
     let mount = clone_tree(slave.as_fd(), c"", false).step(|| "bind the terminal")?;
     move_mount(mount.as_fd(), target.as_fd(), c"").step(|| "bind the terminal to /dev/console")
 }

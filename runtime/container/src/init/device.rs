@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, symlinkat, unlinkat};
 use sys::mount::{clone_tree, move_mount};
 
 use super::root::Root;
-use super::{Result, Step, failure};
+use super::{Result, Step, failure, procfs};
 use crate::plan::DevicePlan;
 
 const LINKS: &[(&str, &str)] = &[
@@ -24,6 +24,7 @@ const LINKS: &[(&str, &str)] = &[
 pub(crate) fn make_all(root: Root<'_>, devices: &[DevicePlan]) -> Result<()> {
     // Nearly all of them are in /dev: its handle is kept.
     let dev = root.directory("dev").step(|| "make /dev")?;
+    procfs::keep_out(&dev, || "make /dev".to_owned())?;
     for device in devices {
         let step = || format!("make device /{}", device.path);
         match device.path.strip_prefix("dev/").filter(|name| !name.contains('/')) {
@@ -86,6 +87,7 @@ fn bind(root: Root<'_>, device: &DevicePlan, host: BorrowedFd<'_>) -> Result<()>
         return Err(failure(format!("{}: the host's is another device", step())));
     }
     let target = root.file(&device.path).step(step)?;
+    procfs::keep_out(&target, step)?;
     move_mount(host, target.as_fd(), c"").step(step)
 }
 

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag};
-use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use sys::mount::{mount_setattr, move_mount};
 
 use super::copy_up::copy_up;
 use super::filesystem::{self, Parameter};
+use super::procfs::is_procfs;
 use super::root::{Root, kind};
 use super::{Result, Step, cgroup_mount, failure, legacy, remount};
 use crate::host_tree::HostTree;
@@ -114,10 +114,6 @@ fn check_target(root: Root<'_>, plan: &MountPlan, target: &OwnedFd) -> Result<()
         )));
     }
     Ok(())
-}
-
-fn is_procfs(fd: BorrowedFd<'_>) -> std::result::Result<bool, Errno> {
-    Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
 }
 
 /// A tmpfs without a mode of its own takes over that of the directory it covers, as in runc.

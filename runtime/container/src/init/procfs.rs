@@ -11,6 +11,8 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use sys::mount::{attr, fsconfig_create, fsmount, fsopen};
 
+use super::{Step, failure};
+
 /// The procfs of the container's pid namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Procfs {
@@ -50,6 +52,19 @@ impl Procfs {
     }
 }
 
+/// Whether it is a file of a procfs, the container's or another.
+pub(super) fn is_procfs(fd: impl AsFd) -> Result<bool, Errno> {
+    Ok(fstatfs(fd)?.filesystem_type() == PROC_SUPER_MAGIC)
+}
+
+/// What is not meant for /proc must not get there, wherever links of the image's lead.
+pub(super) fn keep_out(target: impl AsFd, step: impl Fn() -> String) -> super::Result<()> {
+    if is_procfs(target).step(&step)? {
+        return Err(failure(format!("{}: it leads into /proc", step())));
+    }
+    Ok(())
+}
+
 fn detached() -> Result<OwnedFd, Errno> {
     let context = fsopen(c"proc")?;
     fsconfig_create(context.as_fd())?;
@@ -60,8 +75,5 @@ fn detached() -> Result<OwnedFd, Errno> {
 fn visible() -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open("/proc", flags, Mode::empty())?;
-    match fstatfs(&fd)?.filesystem_type() {
-        PROC_SUPER_MAGIC => Ok(fd),
-        _ => Err(Errno::EXDEV),
-    }
+    if is_procfs(&fd)? { Ok(fd) } else { Err(Errno::EXDEV) }
 }
