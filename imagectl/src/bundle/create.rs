@@ -1,14 +1,16 @@
 //! Making a bundle: rootfs first, for the user is looked up in it, then config.json.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use super::id_map::IdMaps;
+use super::settings::Settings;
 use super::spec::{Conversion, convert};
-use super::{MARK, Mark, overlay, rootfs, user};
+use super::{MARK, Mark, overlay, rootfs, rootless, user, working_dir};
 use crate::error::{Error, Result};
 use crate::image::{ImageConfig, Manifest};
 use crate::layer::{Limits, remove_tree};
@@ -20,10 +22,8 @@ use crate::store::{Store, StoredImage, write_atomically};
 pub struct Options {
     /// A tree of its own instead of an overlay over the store.
     pub copy: bool,
-    /// The command instead of the image's; empty for the image's own.
-    pub args: Vec<String>,
-    /// Give the process a terminal.
-    pub tty: bool,
+    /// What is to be otherwise than the image has it.
+    pub settings: Settings,
     /// What the image may become.
     pub limits: Limits,
 }
@@ -126,13 +126,29 @@ impl Bundle<'_> {
             false => self.overlay()?,
         }
         let directory = File::open(&rootfs).map_err(Error::io("open", &rootfs))?;
+        self.write_json("config.json", &self.spec(directory.as_fd())?)
+    }
+
+    /// The config: the image's, the caller's, and what the rootfs knows.
+    fn spec(&self, rootfs: BorrowedFd<'_>) -> Result<serde_json::Value> {
+        let settings = &self.options.settings;
+        let user = settings.user.as_ref().unwrap_or(&self.config.config.user);
         let conversion = Conversion {
-            user: user::resolve(&self.config.config.user, directory.as_fd())?,
-            args: self.options.args.clone(),
-            tty: self.options.tty,
-            hostname: self.hostname(),
+            user: user::resolve(user, rootfs)?,
+            args: settings.args.clone(),
+            tty: settings.tty,
+            hostname: settings.hostname.clone().unwrap_or_else(|| self.hostname()),
         };
-        self.write_json("config.json", &convert(&self.config, &conversion)?)
+        let mut spec = convert(&self.config, &conversion)?;
+        settings.apply(&mut spec)?;
+        if settings.rootless {
+            let maps = IdMaps::ranges().unwrap_or_else(IdMaps::single);
+            rootless::adapt(&mut spec, &maps, &conversion.user)?;
+        }
+        if let Some(cwd) = spec["process"]["cwd"].as_str() {
+            working_dir::make(rootfs, cwd, &conversion.user)?;
+        }
+        Ok(spec)
     }
 
     fn copy(&self, rootfs: &Path) -> Result<()> {

@@ -1,20 +1,32 @@
 //! Bundles: a rootfs and a config.json that an OCI runtime runs.
 
+mod capabilities;
 mod create;
 mod defaults;
+mod id_map;
 mod layers;
+mod mounts;
 mod overlay;
 mod remove;
 mod rootfs;
+mod rootless;
+mod seccomp;
+mod settings;
 mod spec;
 mod user;
+mod working_dir;
 
 use serde::{Deserialize, Serialize};
 
+pub use capabilities::Capabilities;
 pub use create::{Created, Options, create};
+pub use id_map::{IdMaps, Range};
 pub use layers::unpack_missing;
+pub use mounts::Mount;
 pub use remove::remove;
 pub use rootfs::{unpack, unpack_into};
+pub use seccomp::Seccomp;
+pub use settings::{Network, Resources, Settings};
 pub use spec::{Conversion, convert};
 pub use user::{ProcessUser, resolve};
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::limits::LimitArguments;
+use super::process::ProcessArguments;
 use super::say;
 use crate::bundle::{self, Options};
 use crate::error::Result;
@@ -23,9 +24,8 @@ pub struct BundleCommand {
     /// Give the bundle files of its own instead of an overlay over the store
     #[arg(long)]
     copy: bool,
-    /// Give the process a terminal
-    #[arg(long, short)]
-    tty: bool,
+    #[command(flatten)]
+    process: ProcessArguments,
     /// The command to run instead of the image's
     #[arg(last = true, value_name = "COMMAND")]
     args: Vec<String>,
@@ -42,7 +42,8 @@ impl BundleCommand {
             None => PathBuf::from(Reference::parse(image.name())?.short_name()),
         };
         let limits = self.limits.limits()?;
-        let options = Options { copy: self.copy, args: self.args, tty: self.tty, limits };
+        let settings = self.process.settings(self.args)?;
+        let options = Options { copy: self.copy, settings, limits };
         let created = bundle::create(store, &image, &directory, &options)?;
         say(out, format_args!("{} {}", created.path.display(), created.image))
     }

@@ -12,6 +12,7 @@ mod limits;
 mod list;
 mod load;
 mod login;
+mod process;
 mod pull;
 mod push;
 mod rm;

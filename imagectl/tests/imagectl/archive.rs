@@ -22,6 +22,13 @@ impl Archive {
         self.entry(b'0', name, "", data.as_bytes())
     }
 
+    /// A file of mode 0755.
+    pub fn program(mut self, name: &str, data: &[u8]) -> Self {
+        self.header_with(b"0000755\0", b'0', name.as_bytes(), b"", data.len() as u64, (0, 0));
+        self.data(data);
+        self
+    }
+
     pub fn dir(self, name: &str) -> Self {
         self.entry(b'5', name, "", b"")
     }
@@ -62,11 +69,24 @@ impl Archive {
     }
 
     fn header(&mut self, flag: u8, name: &[u8], link: &[u8], size: u64, device: (u32, u32)) {
+        let mode = if flag == b'5' { b"0000755\0" } else { b"0000644\0" };
+        self.header_with(mode, flag, name, link, size, device);
+    }
+
+    fn header_with(
+        &mut self,
+        mode: &[u8],
+        flag: u8,
+        name: &[u8],
+        link: &[u8],
+        size: u64,
+        device: (u32, u32),
+    ) {
         assert!(name.len() <= 100 && link.len() <= 100, "too long for a plain header");
         let mut block = [0_u8; 512];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, name);
-        put(100, if flag == b'5' { b"0000755\0" } else { b"0000644\0" });
+        put(100, mode);
         put(108, b"0000000\0");
         put(116, b"0000000\0");
         put(124, format!("{size:011o}\0").as_bytes());

@@ -20,6 +20,7 @@ mod registry;
 mod resume;
 mod sandbox;
 mod serve;
+mod settings;
 mod store;
 mod tls;
 mod transfer;

@@ -165,7 +165,7 @@ fn the_default_config_is_runcs() {
         &[],
         serde_json::json!({ "Cmd": ["sh"] }),
     );
-    sandbox.ok(&["bundle", "--copy", "--tty", "x", "b"]);
+    sandbox.ok(&["bundle", "--copy", "--tty", "--seccomp", "unconfined", "x", "b"]);
     let ours = read("b/config.json");
     assert_eq!(ours["mounts"], theirs["mounts"]);
     for key in ["maskedPaths", "readonlyPaths", "resources"] {
