@@ -33,6 +33,7 @@ pub fn unpack_missing(
     if missing.is_empty() {
         return Ok(());
     }
+    missing.sort_by_key(|(blob, _)| std::cmp::Reverse(blob.size));
     let session = store.begin()?;
     let budget = Budget::new(limits);
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len());

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::directories::{Directories, State};
-use super::metadata::Metadata;
+use super::metadata::{Metadata, NewFiles};
 use super::path::EntryPath;
 use super::remove;
 use super::tar::{Entry, Kind, Reader, Sparse};
@@ -61,6 +61,7 @@ pub(super) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 pub struct Applier<'a> {
     how: Target,
     directories: Directories<'a>,
+    new_files: NewFiles,
     /// Hashes of the paths that this layer made: whiteouts only ever delete what lower layers hold.
     made: HashSet<u64>,
     hash: RandomState,
@@ -69,12 +70,17 @@ pub struct Applier<'a> {
 
 impl<'a> Applier<'a> {
     pub fn new(root: BorrowedFd<'a>, how: Target) -> Result<Self> {
+        let new_files = match how.form {
+            Form::Overlay => NewFiles::below(root),
+            Form::Tree => NewFiles::unknown(),
+        };
         let mut directories = Directories::new(root);
         // An entry that isn't there leaves the root as it is, but for its time.
         directories.enter(b"")?;
         Ok(Self {
             how,
             directories,
+            new_files,
             made: HashSet::new(),
             hash: RandomState::new(),
             record: LayerRecord::default(),
@@ -184,11 +190,12 @@ impl<'a> Applier<'a> {
     ) -> Result<()> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = self.new_files.creation_mode(metadata);
         let fd = self.make(path, "make the file", |parent, name| {
-            rustix::fs::openat(parent, name, flags, Mode::RUSR | Mode::WUSR)
+            rustix::fs::openat(parent, name, flags, mode)
         })?;
         write(&fd, entry.sparse.as_ref(), reader)?;
-        metadata.set(&fd, self.how.ownership)
+        metadata.set_new(&fd, self.how.ownership, &self.new_files)
     }
 
     fn hardlink(&mut self, path: &EntryPath, target: &[u8]) -> Result<()> {

@@ -1,26 +1,21 @@
-//! A buffer that hashes what goes through it: between decoder and tar reader.
+//! A reader that hashes what goes through it: before the tar reader.
 
 use std::io::{self, BufRead, Read};
 
 use crate::digest::{Digest, Hasher};
 
-/// Bytes per turn: large enough to make calls rare, small enough to stay in the second-level cache.
-const BUFFER: usize = 128 << 10;
-
-/// Reads from the source in large pieces and hashes each.
+/// Hashes what the source's buffer holds, each byte once.
 pub struct Hashing<R> {
     source: R,
     hasher: Hasher,
-    buffer: Box<[u8]>,
-    taken: usize,
-    filled: usize,
+    /// How much of the current buffer is hashed already.
+    hashed: usize,
 }
 
-impl<R: Read> Hashing<R> {
+impl<R: BufRead> Hashing<R> {
     /// Hashes what `source` gives.
     pub fn new(source: R) -> Self {
-        let buffer = vec![0; BUFFER].into_boxed_slice();
-        Self { source, hasher: Hasher::default(), buffer, taken: 0, filled: 0 }
+        Self { source, hasher: Hasher::default(), hashed: 0 }
     }
 
     /// Reads to the source's end and gives the digest of all its bytes.
@@ -42,23 +37,23 @@ impl<R: Read> Hashing<R> {
     }
 }
 
-impl<R: Read> BufRead for Hashing<R> {
+impl<R: BufRead> BufRead for Hashing<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        if self.taken == self.filled {
-            self.taken = 0;
-            self.filled = 0;
-            self.filled = self.source.read(&mut self.buffer)?;
-            self.hasher.update(&self.buffer[..self.filled]);
+        let buffer = self.source.fill_buf()?;
+        if buffer.len() > self.hashed {
+            self.hasher.update(&buffer[self.hashed..]);
+            self.hashed = buffer.len();
         }
-        Ok(&self.buffer[self.taken..self.filled])
+        Ok(buffer)
     }
 
     fn consume(&mut self, amount: usize) {
-        self.taken = self.filled.min(self.taken + amount);
+        self.source.consume(amount);
+        self.hashed -= amount;
     }
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: BufRead> Read for Hashing<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let length = self.fill_buf()?.read(out)?;
         self.consume(length);

@@ -55,6 +55,22 @@ impl Metadata {
         rustix::fs::futimens(fd, &self.times()).map_err(Error::step("set the times"))
     }
 
+    /// Sets all of it on a file just made with [`NewFiles::creation_mode`], but for what it has already.
+    pub fn set_new(&self, fd: impl AsFd, ownership: Ownership, new: &NewFiles) -> Result<()> {
+        let fd = fd.as_fd();
+        if new.mode(self) != self.mode {
+            return self.set(fd, ownership);
+        }
+        if ownership == Ownership::Stored && new.owner != Some((self.uid, self.gid)) {
+            return self.set(fd, ownership);
+        }
+        for (name, value) in &self.xattrs {
+            rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty())
+                .map_err(|errno| xattr_error(name, errno))?;
+        }
+        rustix::fs::futimens(fd, &self.times()).map_err(Error::step("set the times"))
+    }
+
     /// Sets all of it on `name` in `parent`, which is a symlink, a pipe or a device just made there:
     /// the final component is never followed, and nobody else writes in the tree.
     pub fn set_at(
@@ -88,6 +104,60 @@ impl Metadata {
     fn times(&self) -> Timestamps {
         times(self.mtime)
     }
+}
+
+/// What a new file has without being told: two system calls a file that most need not make.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFiles {
+    /// Owner and group, if that is the same in every directory of the tree.
+    owner: Option<(u32, u32)>,
+    /// Permission bits that a new file doesn't get.
+    masked: u32,
+}
+
+impl NewFiles {
+    /// Files of a tree that may hold directories of any metadata: nothing is known of them.
+    pub fn unknown() -> Self {
+        Self { owner: None, masked: 0o7777 }
+    }
+
+    /// Files of a tree that is empty but for `root`, and whose directories get their metadata only at
+    /// the end.
+    pub fn below(root: BorrowedFd<'_>) -> Self {
+        let Ok(stat) = rustix::fs::fstat(root) else { return Self::unknown() };
+        // A default ACL would take the umask's place.
+        let mut none = [0_u8; 0];
+        match rustix::fs::fgetxattr(root, "system.posix_acl_default", &mut none[..]) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            _ => return Self::unknown(),
+        }
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        // A directory hands its group on where it is setgid, or the file system mounted so.
+        let plain = stat.st_gid == gid.as_raw() && stat.st_mode & 0o2000 == 0;
+        Self {
+            owner: plain.then_some((uid.as_raw(), gid.as_raw())),
+            masked: umask().map_or(0o7777, |umask| umask | 0o7000),
+        }
+    }
+
+    /// The mode to make a file with: none of its data is there yet.
+    pub fn creation_mode(&self, metadata: &Metadata) -> Mode {
+        match self.mode(metadata) == metadata.mode {
+            true => Mode::from_raw_mode(metadata.mode),
+            false => Mode::RUSR | Mode::WUSR,
+        }
+    }
+
+    fn mode(&self, metadata: &Metadata) -> u32 {
+        metadata.mode & !self.masked
+    }
+}
+
+/// The process' umask; setting it to learn it would change other threads' files.
+fn umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(line.trim(), 8).ok()
 }
 
 /// Modification and access time alike: an archive says nothing of access.

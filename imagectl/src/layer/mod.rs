@@ -1,6 +1,7 @@
 //! Layers: from the bytes of a layer to a directory tree. Every archive is hostile here: the tree
 //! is reached through directory descriptors alone, and nothing outside of it is ever touched.
 
+mod ahead;
 mod apply;
 mod bounds;
 mod decompress;
@@ -28,6 +29,7 @@ pub use pack::pack;
 pub use path::EntryPath;
 pub use remove::remove_tree;
 
+use ahead::ahead;
 use apply::Applier;
 use bounds::Bounded;
 use hashing::Hashing;
@@ -51,50 +53,52 @@ pub struct Expected<'a> {
     pub budget: &'a Budget,
 }
 
-/// Unpacks a layer into the directory `target`, in one pass: decompress, hash, apply. On an error the
-/// directory holds a part of the layer and must be thrown away.
+/// Unpacks a layer into the directory `target`, in one pass: decompress in a thread, hash and apply
+/// here. On an error the directory holds a part of the layer and must be thrown away.
 ///
 /// # Errors
 /// [`Error::Entry`] for an entry that is refused or can't be made, [`Error::WrongDigest`] if the
 /// uncompressed bytes are not the diff ID's, [`Error::Refused`] if they are too many, and those of
 /// decoder and archive.
-pub fn unpack<R: BufRead>(
+pub fn unpack<R: BufRead + Send>(
     source: R,
     expected: Expected<'_>,
     target: BorrowedFd<'_>,
     how: Target,
 ) -> Result<LayerRecord> {
     let Expected { budget, .. } = expected;
-    let mut reader = tar::Reader::new(expected.stream(source)?);
-    let mut applier = Applier::new(target, how)?;
-    while let Some(entry) = reader.next_entry()? {
-        budget.take_entry()?;
-        applier.apply(&entry, &mut reader).map_err(|source| Error::Entry {
-            entry: entry.path.escape_ascii().to_string(),
-            source: Box::new(source),
-        })?;
-    }
-    check(reader.into_source(), expected.diff_id)?;
-    applier.finish()
+    ahead(expected.stream(source)?, |bytes| {
+        let mut reader = tar::Reader::new(Hashing::new(bytes));
+        let mut applier = Applier::new(target, how)?;
+        while let Some(entry) = reader.next_entry()? {
+            budget.take_entry()?;
+            applier.apply(&entry, &mut reader).map_err(|source| Error::Entry {
+                entry: entry.path.escape_ascii().to_string(),
+                source: Box::new(source),
+            })?;
+        }
+        check(reader.into_source(), expected.diff_id)?;
+        applier.finish()
+    })
 }
 
 /// Decompresses and hashes a layer without unpacking it.
 ///
 /// # Errors
 /// As [`unpack`], but for entries.
-pub fn verify<R: BufRead>(source: R, expected: Expected<'_>) -> Result<()> {
-    check(expected.stream(source)?, expected.diff_id)
+pub fn verify<R: BufRead + Send>(source: R, expected: Expected<'_>) -> Result<()> {
+    ahead(expected.stream(source)?, |bytes| check(Hashing::new(bytes), expected.diff_id))
 }
 
 impl<'a> Expected<'a> {
-    /// The layer's uncompressed bytes, bounded and hashed.
-    fn stream<R: BufRead>(&self, source: R) -> Result<Hashing<Bounded<'a, Decoder<R>>>> {
-        Ok(Hashing::new(Bounded::new(Decoder::new(source)?, self.blob.size, self.budget)))
+    /// The layer's uncompressed bytes, bounded.
+    fn stream<R: BufRead>(&self, source: R) -> Result<Bounded<'a, Decoder<R>>> {
+        Ok(Bounded::new(Decoder::new(source)?, self.blob.size, self.budget))
     }
 }
 
 /// Reads on to the end and compares the digest.
-fn check<R: std::io::Read>(hashing: Hashing<R>, diff_id: &Digest) -> Result<()> {
+fn check<R: BufRead>(hashing: Hashing<R>, diff_id: &Digest) -> Result<()> {
     let found = hashing.finish().map_err(|error| match error.downcast::<Error>() {
         Ok(own) => own,
         Err(source) => Error::Step { action: "read the layer", source },

@@ -97,7 +97,7 @@ async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
 }
 
 /// Takes a blob from the network.
-fn receive(job: &Job, partial: Partial, source: impl BufRead) -> Result<()> {
+fn receive(job: &Job, partial: Partial, source: impl BufRead + Send) -> Result<()> {
     let source = Stoppable { source, cancelled: &job.cancelled };
     let mut blob = partial.receive(source)?;
     match process(job, &mut blob) {
@@ -134,7 +134,10 @@ fn unpack_stored(job: &Job) -> Result<()> {
 }
 
 /// Decompresses, verifies and, if asked to, unpacks. What is given back makes the layer visible.
-fn process<'a>(job: &'a Job, source: impl BufRead) -> Result<Box<dyn FnOnce() -> Result<()> + 'a>> {
+fn process<'a>(
+    job: &'a Job,
+    source: impl BufRead + Send,
+) -> Result<Box<dyn FnOnce() -> Result<()> + 'a>> {
     let expected = Expected { blob: &job.layer, diff_id: &job.diff_id, budget: &job.budget };
     if !job.unpack {
         layer::verify(source, expected)?;

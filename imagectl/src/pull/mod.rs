@@ -111,6 +111,7 @@ async fn run(
 
     let mut seen = HashSet::new();
     let mut jobs = JoinSet::new();
+    let mut wanted = Vec::new();
     let slots = Arc::new(Semaphore::new(request.parallel.max(1)));
     let progress = Arc::new(progress);
     let budget = Arc::new(Budget::new(request.limits));
@@ -123,7 +124,7 @@ async fn run(
         if store.has_blob(layer) && !unpack {
             continue;
         }
-        let job = Job {
+        wanted.push(Job {
             store: store.clone(),
             session: Arc::clone(session),
             registry: Arc::clone(&registry),
@@ -133,7 +134,11 @@ async fn run(
             budget: Arc::clone(&budget),
             cancelled: Arc::clone(cancelled),
             progress: Arc::clone(&progress),
-        };
+        });
+    }
+    // The largest first: one that came last would have the machine to itself, and use half of it.
+    wanted.sort_by_key(|job| std::cmp::Reverse(job.layer.size));
+    for job in wanted {
         let slots = Arc::clone(&slots);
         jobs.spawn(async move {
             // The semaphore is never closed.
