@@ -8,6 +8,7 @@
  *                              1  control groups v1 (every hierarchy below /sys/fs/cgroup), else v2
  *   floor exec PID GROUP       /bin/true in PID's namespaces and, by clone3, in the v2 group
  *   floor rss COMMAND…         COMMAND's peak memory in KiB on standard error, after what it writes
+ *   floor cost COMMAND…        the same, of all its processes the largest, and behind it their CPU time in ms
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -358,6 +359,25 @@ static int rss(char **command)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
+/* The peak is that of the largest process, and counts those alone that somebody waited for. */
+static int cost(char **command)
+{
+    struct rusage usage;
+    int status;
+    pid_t child;
+    long spent;
+    NEED(child = fork());
+    if (!child) {
+        execvp(command[0], command);
+        NEED(-1);
+    }
+    NEED(waitpid(child, &status, 0));
+    NEED(getrusage(RUSAGE_CHILDREN, &usage));
+    spent = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
+    fprintf(stderr, "%ld %ld\n", usage.ru_maxrss, spent);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
 int main(int count, char **words)
 {
     if (count >= 3 && !strcmp(words[1], "run"))
@@ -366,6 +386,8 @@ int main(int count, char **words)
         return join(words[2], words[3]);
     if (count >= 3 && !strcmp(words[1], "rss"))
         return rss(words + 2);
-    fputs("Usage: floor run ROOTFS [FLAGS] | exec PID GROUP | rss COMMAND...\n", stderr);
+    if (count >= 3 && !strcmp(words[1], "cost"))
+        return cost(words + 2);
+    fputs("Usage: floor run ROOTFS [FLAGS] | exec PID GROUP | rss COMMAND... | cost COMMAND...\n", stderr);
     return 1;
 }

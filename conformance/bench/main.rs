@@ -5,6 +5,7 @@ mod bundle;
 mod contender;
 mod crowd;
 mod figure;
+mod images;
 mod memory;
 mod options;
 mod plot;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 pub type Failure = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str = "\
-Usage: bench runtime [OPTION]...
+Usage: bench runtime|images [OPTION]...
 
   runtime    ghost-runc beside crun, runc and youki, those that are installed, and the floor
 
@@ -31,6 +32,17 @@ Usage: bench runtime [OPTION]...
   --only FIGURE[,...]  rounds, throughput, crowd, memory, podman: these only
   --with NAME=COMMAND  one contender more; a known name replaces it
   --out DIR            where RESULTS.md and its plot go (conformance/bench)
+
+  images     from a registry on loopback to unpacked layers: imagectl beside skopeo and umoci, podman,
+             buildah and containerd, those that are installed
+
+  --layouts DIR        the OCI layouts NAME-gzip and NAME-zstd, with a tag each
+  --image NAME         which of them (app)
+  --floor PROGRAM      the program that does the work and nothing else, from memory
+  --with NAME=PROGRAM  another imagectl beside ours
+  --only NAME[,...]    these only; ours is always there
+  --rounds N           rounds (5)
+  --out DIR            where IMAGES.md goes (conformance/bench)
 ";
 
 fn main() -> ExitCode {
@@ -48,6 +60,7 @@ fn try_main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         Some(("runtime", rest)) => runtime::bench(&options::Options::parse(rest)?),
+        Some(("images", rest)) => images::bench(rest),
         Some(("-h" | "--help", _)) => Ok(io::stdout().write_all(USAGE.as_bytes())?),
         Some((word, _)) => Err(format!("{word}: no such benchmark\n{USAGE}").into()),
         None => Err(USAGE.into()),
