@@ -42,9 +42,9 @@ const PEERS: [(&str, &[&str], &str); 4] = [
         &["containerd", "ctr"],
         "printf 'version = 2\\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\\n' >$dir/config
          containerd -c $dir/config --root $dir/root --state $dir/state --address $dir/sock -l error & pid=$!
+         trap 'kill $pid; wait $pid || true' EXIT
          until ctr -a $dir/sock version >/dev/null 2>&1; do sleep 0.01; done
-         ctr -a $dir/sock images pull --plain-http $reference
-         kill $pid; wait $pid || true",
+         ctr -a $dir/sock images pull --plain-http $reference",
     ),
 ];
 
@@ -256,7 +256,7 @@ impl Target<'_> {
         timing::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         timing::output(Command::new("mount").args(["-o", "loop"]).args([&image, &mount]))?;
         let outcome = self.run(tool, &mount, flavour, figures);
-        timing::output(Command::new("umount").arg(&mount))?;
+        timing::output(Command::new("umount").arg("--recursive").arg(&mount))?;
         fs::remove_file(&image)?;
         outcome
     }

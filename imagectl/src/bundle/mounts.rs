@@ -76,7 +76,7 @@ impl Mount {
     ///
     /// # Errors
     /// [`Error::Argument`].
-    pub fn mount(text: &str, here: &Path) -> Result<Self> {
+    pub fn described(text: &str, here: &Path) -> Result<Self> {
         let bad = |reason: String| Error::Argument {
             option: "--mount",
             reason: format!("'{}': {reason}", text.escape_debug()),
@@ -258,7 +258,7 @@ mod tests {
                     "options": ["rbind", "ro", "rslave"] }),
             ),
         ] {
-            assert_eq!(value(&Mount::mount(text, Path::new("/")).unwrap()), expected, "{text}");
+            assert_eq!(value(&Mount::described(text, Path::new("/")).unwrap()), expected, "{text}");
         }
         for (text, word) in [
             ("", "not known"),
@@ -271,7 +271,7 @@ mod tests {
             ("type=tmpfs,dst=/x,tmpfs-size=1,upperdir=/", "not known"),
             ("src,dst=/x", "'src' has no value"),
         ] {
-            let error = Mount::mount(text, Path::new("/")).unwrap_err().to_string();
+            let error = Mount::described(text, Path::new("/")).unwrap_err().to_string();
             assert!(error.starts_with("--mount") && error.contains(word), "{error}");
         }
     }

@@ -76,7 +76,7 @@ impl ProcessArguments {
             mounts.push(Mount::volume(text, &here)?);
         }
         for text in &self.mount {
-            mounts.push(Mount::mount(text, &here)?);
+            mounts.push(Mount::described(text, &here)?);
         }
         Ok(Settings {
             env: self.env.iter().map(|text| Settings::variable(text)).collect::<Result<_>>()?,
