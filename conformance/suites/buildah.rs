@@ -1,17 +1,16 @@
-//! buildah with OCI isolation, which drives the runtime without conmon; and conmon without an engine.
+//! buildah with OCI isolation, which drives the runtime without conmon.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{engine, image, manual};
-use crate::call::{Call, wait_until};
+use crate::call::Call;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::console::Terminal;
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
 const BUILDAH: &[Need] = &[Need::Native, Need::Controllers, Need::Command("buildah")];
-const CONMON: &[Need] = &[Need::Native, Need::Command("conmon")];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
 /// The cases of this suite.
@@ -19,7 +18,6 @@ pub const CASES: &[Case] = &[
     Case::new("buildah/run", run).needs(BUILDAH).not_on(CRUN),
     Case::new("buildah/run-terminal", terminal).needs(BUILDAH).not_on(CRUN),
     Case::new("buildah/bud", bud).needs(BUILDAH).not_on(CRUN),
-    Case::new("conmon/create-and-start", conmon).needs(CONMON).not_on(CRUN),
 ];
 
 /// buildah with its own storage and a working container.
@@ -123,39 +121,4 @@ fn bud(env: &mut Env) -> Outcome {
     ensure_eq!((read("file")?, read("mnt/user")?), ("built\n0\n".into(), "5\n".into()), "files");
     buildah.call(&["umount", "two"]).ok()?;
     buildah.end()
-}
-
-/// conmon, called as podman and CRI-O call it.
-fn conmon(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle()?;
-    bundle.shell("echo one; echo two >&2; read line; exit 7");
-    bundle.save()?;
-    let (id, path) = (env.id("one"), |name: &str| env.dir.join(name));
-    env.adopt(&id);
-    fs::create_dir(path("exits"))?;
-    let text = |path: PathBuf| path.to_string_lossy().into_owned();
-    let root = format!("--root={}", env.root().display());
-    let runtime = text(env.shared.runtime.clone());
-    let words = ["conmon", "--api-version", "1", "--cid", &id, "--cuuid", &id, "--name", "one"];
-    let (log, pid, own) = (text(path("log")), text(path("pid")), text(path("conmon.pid")));
-    let (dir, exits) = (text(bundle.dir.clone()), text(path("exits")));
-    let (log, folder) = (format!("k8s-file:{log}"), text(env.dir.clone()));
-    let words = [&words[..], &["--runtime", &runtime, "--runtime-arg", &root]].concat();
-    let words = [&words[..], &["--bundle", &dir, "--exit-dir", &exits, "--full-attach"]].concat();
-    let words = [&words[..], &["--log-path", &log, "--socket-dir-path", &folder]].concat();
-    let words = [&words[..], &["--container-pidfile", &pid, "--conmon-pidfile", &own]].concat();
-    env.command(&words).ok()?;
-    ensure_eq!(env.wait_file(&path("pid"))?, env.pid(&id)?.to_string(), "the pid file");
-    ensure_eq!(env.status(&id)?, "created", "status");
-    env.verb("start", &id).ok()?;
-    // Its stdin is empty, so the container ends.
-    let code = env.wait_file(&path("exits").join(&id))?;
-    ensure_eq!(code, "7", "the exit code that conmon saw");
-    wait_until(env.shared.limit, "the log", || {
-        let lines = fs::read_to_string(path("log"))?;
-        let has = |end: &str| lines.lines().any(|line| line.ends_with(end));
-        Ok((has("stdout F one") && has("stderr F two")).then_some(()))
-    })?;
-    env.verb("delete", &id).ok()?;
-    Ok(())
 }

@@ -37,6 +37,7 @@ pub const CASES: &[Case] = &[
     case("docker/update", update),
     case("docker/top-stats-and-inspect", watch),
     case("docker/restart-policy", restart),
+    case("docker/live-restore", live_restore),
     case("docker/build", build),
     case("docker/change-of-runtime", change),
 ];
@@ -414,22 +415,53 @@ fn restart(env: &mut Env) -> Outcome {
     docker.end()
 }
 
-/// Make the manual's runtime the default one, without a restart.
-fn set_default(docker: &Docker) -> Outcome {
+/// Add a line to the manual's daemon.json, without a restart; `info` then says so.
+fn set(docker: &Docker, key: &str, value: Value, info: &str) -> Outcome {
     let mut config: Value = serde_json::from_str(&manual::snippet(docker.env, "docker-config")?)?;
-    config["default-runtime"] = "ghost-runc".into();
+    let said = format!("{}\n", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    config[key] = value;
     fs::write(docker.dir.join("daemon.json"), serde_json::to_vec(&config)?)?;
     docker.daemon.signal(Signal::HUP)?;
-    wait_until(docker.env.shared.limit, "the new default runtime", || {
-        let output = docker.call(&["info", "--format", "{{.DefaultRuntime}}"]).ok()?;
-        Ok((output.stdout == "ghost-runc\n").then_some(()))
-    })?;
+    wait_until(docker.env.shared.limit, &format!("the new {key}"), || {
+        Ok((docker.call(&["info", "--format", info]).ok()?.stdout == said).then_some(()))
+    })
+}
+
+/// Make the manual's runtime the default one.
+fn set_default(docker: &Docker) -> Outcome {
+    set(docker, "default-runtime", "ghost-runc".into(), "{{.DefaultRuntime}}")?;
     // Docker shows as the runtime's version what stands behind "commit:".
     let shown = docker.call(&["info", "--format", "{{.RuncCommit.ID}}"]).ok()?.stdout;
     let version = docker.env.bare_runtime(&["--version"]).ok()?.stdout;
     let commit = format!("\ncommit: {}\n", shown.trim_end());
     ensure!(version.contains(&commit), "Docker shows {shown:?}, of {version:?}");
     Ok(())
+}
+
+/// Containers outlive the daemon, and the next one takes them over.
+fn live_restore(env: &mut Env) -> Outcome {
+    let mut docker = Docker::new(env)?;
+    set(&docker, "live-restore", true.into(), "{{.LiveRestoreEnabled}}")?;
+    docker.start("one", "trap 'exit 5' TERM; echo ready; while true; do sleep 0.02; done")?;
+    docker.wait_logs("one", "ready")?;
+    let before = docker.inspect("one", "{{.State.Pid}}")?;
+    docker.daemon.signal(Signal::TERM)?;
+    wait_until(env.shared.limit, "the daemon to end", || {
+        crate::leaks::reap();
+        Ok(engine::processes_with(&["dockerd", "--config-file"]).is_empty().then_some(()))
+    })?;
+    ensure!(Path::new("/proc").join(&before).exists(), "the container went with the daemon");
+    docker.daemon = start(env, &docker.dir)?;
+    ensure_eq!(docker.inspect("one", "{{.State.Pid}}")?, before, "pid");
+    docker.call(&["exec", "one", "sh", "-c", "exit 3"]).exits(3)?;
+    docker.call(&["pause", "one"]).ok()?;
+    docker.call(&["unpause", "one"]).ok()?;
+    docker.call(&["stop", "-t", "30", "one"]).ok()?;
+    ensure_eq!(docker.inspect("one", "{{.State.ExitCode}}")?, "5", "exit code");
+    let data = docker.dir.join("data");
+    docker.end()?;
+    // A daemon that expects another after it leaves its directory bound on itself.
+    engine::unmount_storage(&data)
 }
 
 fn build(env: &mut Env) -> Outcome {

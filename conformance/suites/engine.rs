@@ -94,7 +94,7 @@ impl Daemon {
     }
 }
 
-/// Unmount the storage directory that podman and buildah bind on itself; nothing else may be mounted
+/// Unmount the storage directory that an engine binds on itself; nothing else may be mounted
 /// beside it or below.
 pub fn unmount_storage(storage: &Path) -> Outcome {
     let parent = storage.parent().unwrap_or(storage).to_string_lossy().into_owned();

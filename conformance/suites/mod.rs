@@ -1,6 +1,7 @@
 //! Real engines that drive the runtime.
 
 mod buildah;
+mod conmon;
 mod containerd;
 mod cri;
 mod crowd;
@@ -11,6 +12,7 @@ mod manual;
 mod podman;
 mod podman_isolation;
 mod podman_life;
+mod podman_network;
 mod podman_rootless;
 mod podman_run;
 mod systemd;
@@ -21,12 +23,14 @@ use crate::case::Case;
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         buildah::CASES,
+        conmon::CASES,
         containerd::CASES,
         cri::CASES,
         crowd::CASES,
         docker::CASES,
         podman_isolation::CASES,
         podman_life::CASES,
+        podman_network::CASES,
         podman_rootless::CASES,
         podman_run::CASES,
         systemd::CASES,

@@ -12,6 +12,13 @@ use crate::{ensure, ensure_eq};
 
 const PODMAN: &[Need] =
     &[Need::Native, Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
+const APPARMOR: &[Need] = &[
+    Need::AppArmor,
+    Need::Controllers,
+    Need::Command("podman"),
+    Need::Command("conmon"),
+    Need::Command("apparmor_parser"),
+];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
 /// The cases of this part.
@@ -21,6 +28,7 @@ pub const CASES: &[Case] = &[
     case("podman/devices", devices),
     case("podman/cgroup-namespaces", cgroup_namespaces),
     case("podman/init-reaps", init),
+    Case::new("podman/apparmor-profiles", apparmor).needs(APPARMOR).not_on(CRUN),
 ];
 
 const fn case(name: &'static str, run: fn(&mut Env) -> Outcome) -> Case {
@@ -113,5 +121,19 @@ fn init(env: &mut Env) -> Outcome {
     ensure_eq!(output.stdout, "0\n", "orphans that nobody reaps");
     podman.call(&["stop", "-t", "30", "one"]).ok()?;
     ensure_eq!(podman.inspect("one", "{{.State.ExitCode}}")?, "5", "exit code behind init");
+    podman.end()
+}
+
+fn apparmor(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.run(&["-d", "--name", "one"], &["sleep", "1000"]).ok()?;
+    let output = podman.call(&["exec", "one", "cat", "/proc/1/attr/current"]).ok()?;
+    let confined = |text: &str| text.starts_with("containers-default-");
+    ensure!(confined(&output.stdout) && output.stdout.contains("(enforce)"), "{output}");
+    let output = podman.call(&["exec", "one", "cat", "/proc/self/attr/current"]).ok()?;
+    ensure!(confined(&output.stdout), "{output}");
+    let flags = ["--rm", "--security-opt", "apparmor=unconfined"];
+    let output = podman.run(&flags, &["cat", "/proc/self/attr/current"]).ok()?;
+    ensure_eq!(output.stdout.trim_end_matches(['\n', '\0']), "unconfined", "the profile");
     podman.end()
 }

@@ -28,6 +28,7 @@ pub const CASES: &[Case] = &[
     Case::new("podman-user/run", run).needs(PODMAN).not_on(CRUN),
     Case::new("podman-user/errors", errors).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/ids-that-podman-chooses", auto).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/exec-top-stop", exec).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
@@ -64,6 +65,21 @@ fn keep_id(env: &mut Env) -> Outcome {
     let output = podman.run(&flags, &["sh", "-c", "id -u; echo kept > /mnt/file"]).ok()?;
     ensure_eq!(output.stdout, format!("{UID}\n"), "user");
     ensure_eq!(fs::read_to_string(volume.join("file"))?, "kept\n", "file");
+    podman.end()
+}
+
+fn auto(env: &mut Env) -> Outcome {
+    let podman = Podman::of_user(env, None)?;
+    let map = |name: &str| -> Result<Vec<u32>, Failure> {
+        let flags = ["-d", "--name", name, "--userns", "auto:size=500"];
+        podman.run(&flags, &["sleep", "1000"]).ok()?;
+        let output = podman.call(&["exec", name, "cat", "/proc/self/uid_map"]).ok()?;
+        Ok(output.stdout.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+    };
+    let (one, two) = (map("a")?, map("b")?);
+    // Two containers have no id in common.
+    ensure_eq!((one[0], one[2], two[0], two[2]), (0, 500, 0, 500), "{one:?} {two:?}");
+    ensure!(one[1].abs_diff(two[1]) >= 500, "{one:?} {two:?}");
     podman.end()
 }
 

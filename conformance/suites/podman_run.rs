@@ -10,6 +10,7 @@ use super::podman::Podman;
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
+use crate::user::{SUBORDINATE, SUBORDINATES};
 use crate::{ensure, ensure_eq};
 
 // podman limits every container's processes, so it needs a view that has controllers.
@@ -27,6 +28,7 @@ pub const CASES: &[Case] = &[
     case("podman/run-mounts", mounts, PODMAN),
     case("podman/run-limits", limits, PODMAN),
     case("podman/run-user-namespace", user_namespace, NATIVE),
+    case("podman/run-ids-that-podman-chooses", auto, NATIVE),
     case("podman/run-joins-a-container", joins, NATIVE),
     case("podman/run-terminal", terminal, NATIVE),
     case("podman/errors-without-json-support", plain_errors, NATIVE),
@@ -210,6 +212,31 @@ fn user_namespace(env: &mut Env) -> Outcome {
     let report = report(&podman, &["--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000"])?;
     ensure_eq!(report["uid_map"].to_string(), "[\"0 100000 5000\"]", "uid_map");
     ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid inside");
+    podman.end()
+}
+
+fn auto(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    // Whose ids these are is for storage.conf to say.
+    let granted = fs::read_to_string("/etc/subuid")?;
+    let own = |line: &&str| line.ends_with(&format!(":{SUBORDINATE}:{SUBORDINATES}"));
+    let user = granted.lines().find(own).and_then(|line| line.split(':').next());
+    let path = |name: &str| podman.dir.join(name).to_string_lossy().into_owned();
+    let text = format!(
+        "[storage]\ndriver = \"vfs\"\nrunroot = {:?}\ngraphroot = {:?}\n\
+         [storage.options]\nroot-auto-userns-user = {:?}\n",
+        path("run"),
+        path("root"),
+        user.unwrap_or_default(),
+    );
+    fs::write(path("storage.conf"), text)?;
+    let flags = ["--rm", "--userns", "auto:size=500"];
+    let call = podman.run(&flags, &["cat", "/proc/self/uid_map"]);
+    let output = call.env("CONTAINERS_STORAGE_CONF", path("storage.conf")).ok()?;
+    let map: Vec<u32> =
+        output.stdout.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
+    let granted = SUBORDINATE..SUBORDINATE + SUBORDINATES;
+    ensure!(map[0] == 0 && granted.contains(&map[1]) && map[2] == 500, "{map:?}");
     podman.end()
 }
 
