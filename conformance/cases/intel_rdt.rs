@@ -23,6 +23,10 @@ const OLD: &[(Peer, &str)] = &[
 pub const CASES: &[Case] = &[
     Case::new("intel-rdt/bad-values", bad).not_on(WORDS),
     Case::new("intel-rdt/not-mounted", not_mounted).needs(&[Need::NoResctrl]).not_on(WORDS),
+    Case::new("intel-rdt/update-where-it-is-not-mounted", update_not_mounted)
+        .needs(&[Need::NoResctrl])
+        .not_on(&[(Peer::Crun, "crun words its errors in its own way")]),
+    Case::new("intel-rdt/update", update).needs(&[Need::Resctrl]).not_on(OLD),
     Case::new("intel-rdt/groups-of-its-own", own_groups).needs(&[Need::Resctrl]).not_on(OLD),
     Case::new("intel-rdt/group-that-is-there", shared_group).needs(&[Need::Resctrl]).not_on(OLD),
 ];
@@ -56,6 +60,43 @@ fn not_mounted(env: &mut Env) -> Outcome {
             &["linux.intelRdt", "no resctrl file system is mounted"],
         )?;
     }
+    Ok(())
+}
+
+fn update_not_mounted(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["sleep", "1000"])?;
+    let id = env.detach(&bundle, "d", &[])?;
+    for (flag, value, runc) in [
+        ("--l3-cache-schema", "L3:0=ff", "l3 cache schema is not enabled"),
+        ("--mem-bw-schema", "MB:0=20", "memory bandwidth schema is not enabled"),
+    ] {
+        let words = if env.is(Peer::Ghost) { "no resctrl file system is mounted" } else { runc };
+        let output = env.runtime(&["update", flag, value, &id]).exits(1)?;
+        ensure!(output.stderr.contains(words), "no {words:?} in {output}");
+    }
+    if env.is(Peer::Ghost) {
+        for (flag, value) in [("--l3-cache-schema", "L3"), ("--mem-bw-schema", "MB:0")] {
+            let output = env.runtime(&["update", flag, value, &id]).exits(1)?;
+            let quoted = format!("\\\"{value}\\\" is not of the form");
+            ensure!(output.stderr.contains(&quoted), "no {quoted} in {output}");
+        }
+    }
+    Ok(())
+}
+
+fn update(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["sleep", "1000"])?;
+    let id = env.detach(&bundle, "d", &[])?;
+    let group = root()?.join(&id);
+    let schemata = fs::read_to_string(root()?.join("schemata"))?;
+    let line = schemata.lines().map(str::trim).find(|line| line.starts_with("L3"));
+    let line = line.ok_or_else(|| Failure(format!("no L3 in {schemata}")))?;
+    env.runtime(&["update", "--l3-cache-schema", line, &id]).ok()?;
+    ensure!(has_task(&group, env.pid(&id)?)?, "init is not in {}", group.display());
+    let now = fs::read_to_string(group.join("schemata"))?;
+    ensure!(now.contains(line), "{now:?} lacks {line}");
+    env.delete_all()?;
+    ensure!(!group.exists(), "{} is left", group.display());
     Ok(())
 }
 

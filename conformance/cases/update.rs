@@ -16,6 +16,7 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "crun words its errors in its own w
 
 /// The cases of this area.
 pub const CASES: &[Case] = &[
+    Case::new("update/every-flag-of-runc", flags).not_on(&[(Peer::Crun, "crun has other flags")]),
     Case::new("update/memory", memory).needs(LIMITS),
     Case::new("update/cpu", cpu).needs(LIMITS),
     Case::new("update/quota-and-period-apart", apart).needs(LIMITS),
@@ -77,6 +78,19 @@ fn running(
         bundle.set(&format!("/linux/resources/{key}"), value.clone())?;
     }
     env.detach(&bundle, name, &[])
+}
+
+/// What `runc update --help` of 1.1 lists, and what has come since, up to 1.5.
+fn flags(env: &mut Env) -> Outcome {
+    let help = env.runtime(&["update", "--help"]).ok()?.stdout;
+    let old = "resources blkio-weight cpu-period cpu-quota cpu-share cpu-rt-period cpu-rt-runtime \
+               cpuset-cpus cpuset-mems memory memory-reservation memory-swap pids-limit \
+               l3-cache-schema mem-bw-schema";
+    let new = if env.is(Peer::Runc) { "" } else { "cpu-burst cpu-idle" };
+    for flag in [old, new].iter().flat_map(|flags| flags.split_whitespace()) {
+        ensure!(help.contains(&format!("--{flag}")), "--{flag} is not in {help}");
+    }
+    Ok(())
 }
 
 fn memory(env: &mut Env) -> Outcome {

@@ -6,6 +6,7 @@
 //!     mon_groups/<container's id>/tasks        the monitoring group: what is used of it
 //! ```
 
+mod change;
 mod schemata;
 
 use std::fs::{self, DirBuilder, File};
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use oci_spec::runtime::LinuxIntelRdt;
 use serde::{Deserialize, Serialize};
+
+pub(crate) use change::{Change, change};
 
 use crate::error::{Context, Error, Os};
 use crate::report::Report;
@@ -72,17 +75,8 @@ pub(crate) fn plan(
     if name.is_none() && !is_group(id) {
         report.add("linux.intelRdt", format!("{id:?}, the container's id, can't name a group"));
     }
-    let lines = report.take(schemata::lines(given));
-    let Some(root) = root()? else {
-        report.add("linux.intelRdt", "no resctrl file system is mounted on this host");
-        return report.finish(None);
-    };
-    for (field, info) in schemata::needed(given) {
-        if !info.iter().any(|info| root.join("info").join(info).is_dir()) {
-            let reason = format!("the resctrl file system offers no {}", info[0]);
-            report.push(Error::host(field, reason, Errno::ENOTSUP));
-        }
-    }
+    let (lines, root) = check(given, root, &mut report)?;
+    let Some(root) = root else { return report.finish(None) };
     let control = match name {
         Some("/") => root,
         name => root.join(name.unwrap_or(id)),
@@ -117,6 +111,27 @@ pub(crate) fn plan(
     };
     let schemata = if exists { String::new() } else { lines };
     report.finish(Some(Plan { groups, missing: !exists, schemata }))
+}
+
+/// The lines of the schemas, and where resctrl is mounted, which has to offer what these are about.
+fn check(
+    given: &LinuxIntelRdt,
+    root: impl FnOnce() -> Result<Option<PathBuf>, Error>,
+    report: &mut Report,
+) -> Result<(String, Option<PathBuf>), Error> {
+    let lines = report.take(schemata::lines(given));
+    let root = root()?;
+    let Some(root) = &root else {
+        report.add("linux.intelRdt", "no resctrl file system is mounted on this host");
+        return Ok((lines, None));
+    };
+    for (field, info) in schemata::needed(given) {
+        if !info.iter().any(|info| root.join("info").join(info).is_dir()) {
+            let reason = format!("the resctrl file system offers no {}", info[0]);
+            report.push(Error::host(field, reason, Errno::ENOTSUP));
+        }
+    }
+    Ok((lines, Some(root.clone())))
 }
 
 fn is_group(name: &str) -> bool {

@@ -1,17 +1,19 @@
 //! update: other limits for a container that is there.
 
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::{Value, json};
 
 use crate::container::{Container, Status};
 use crate::error::Error;
+use crate::intel_rdt::{Change, change, mount_point};
 
 /// Limits whose values the kernel or the cgroup files tie together: where one changes, the others
 /// are set again as they were.
 const TIED: [(&str, &[&str]); 2] = [("cpu", &["quota", "period"]), ("memory", &["limit", "swap"])];
 
 impl Container {
-    /// Sets the limits that `changes` has and leaves the others.
+    /// Sets the limits that `changes` has and leaves the others; and so for the schemas of `rdt`, which
+    /// a container without groups gets one of its own for.
     ///
     /// Device rules replace those of the container when they say something else: engines send the
     /// whole list with every change of a limit, and hooks and plugins open more behind our back,
@@ -21,7 +23,11 @@ impl Container {
     ///
     /// When the container has stopped, a value is invalid, or the kernel refuses one. The limits are
     /// those of before then.
-    pub fn update(mut self, changes: &LinuxResources) -> Result<(), Error> {
+    pub fn update(
+        mut self,
+        changes: &LinuxResources,
+        rdt: Option<&LinuxIntelRdt>,
+    ) -> Result<(), Error> {
         let _lock = self.entry.lock()?;
         self.state = self.entry.load()?;
         if self.status()? == Status::Stopped {
@@ -33,7 +39,20 @@ impl Container {
         let mut after = before.clone();
         overlay(&mut after, &changes);
         let request = self.resources(&request(&changes, &after))?;
-        self.state.cgroup.apply(&request, &self.resources(&before)?)?;
+        let before = self.resources(&before)?;
+        let groups = self.state.intel_rdt.as_ref();
+        let mut schemas =
+            rdt.map(|rdt| change(rdt, &self.state.id, groups, mount_point)).transpose()?;
+        if let Some(schemas) = &mut schemas {
+            schemas.make(|| self.pids())?;
+        }
+        if let Err(error) = self.state.cgroup.apply(&request, &before) {
+            schemas.iter().for_each(Change::undo);
+            return Err(error.into());
+        }
+        if let Some(schemas) = schemas {
+            self.state.intel_rdt = Some(schemas.groups);
+        }
         self.state.resources = Some(after);
         self.entry.save(&self.state)
     }

@@ -206,3 +206,52 @@ fn a_group_that_others_made_stays() {
     groups.remove().unwrap();
     assert!(fake.has("gold"), "the group is gone");
 }
+
+fn change_of(fake: &Fake, json: &str, groups: Option<&Groups>) -> Result<Change, Error> {
+    change(&serde_json::from_str(json).unwrap(), "c1", groups, || Ok(Some(fake.root.clone())))
+}
+
+#[test]
+fn other_schemas_are_written_and_taken_back() {
+    let fake = Fake::new("change");
+    let groups = fake.created(r#"{"l3CacheSchema": "L3:0=7f"}"#);
+    let json = r#"{"l3CacheSchema": "L3:0=f", "memBwSchema": "MB:0=20"}"#;
+    let mut change = change_of(&fake, json, Some(&groups)).unwrap();
+    change.make(|| Ok(vec![])).unwrap();
+    assert_eq!(fake.text("c1/schemata"), "L3:0=f\nMB:0=20\n");
+    assert_eq!(change.groups, groups);
+    change.undo();
+    assert_eq!(fake.text("c1/schemata"), "L3:0=7f\n");
+    for (json, field) in [
+        (r#"{"l3CacheSchema": "L3"}"#, "linux.intelRdt.l3CacheSchema: \"L3\" is not"),
+        (r#"{"memBwSchema": "MB:0"}"#, "linux.intelRdt.memBwSchema: \"MB:0\" is not"),
+    ] {
+        let error = change_of(&fake, json, Some(&groups)).err().unwrap().to_string();
+        assert!(error.starts_with(field), "{error}");
+    }
+    fs::remove_dir(fake.root.join("info/MB")).unwrap();
+    let error = change_of(&fake, r#"{"memBwSchema": "MB:0=20"}"#, Some(&groups)).err().unwrap();
+    assert!(error.to_string().contains("offers no MB"), "{error}");
+    let given = serde_json::from_str(r#"{"l3CacheSchema": "L3:0=f"}"#).unwrap();
+    let error = super::change(&given, "c1", Some(&groups), || Ok(None)).err().unwrap();
+    assert!(error.to_string().contains("no resctrl file system is mounted"), "{error}");
+}
+
+#[test]
+fn a_container_without_a_group_gets_one() {
+    let fake = Fake::new("change-makes");
+    let mut change = change_of(&fake, r#"{"l3CacheSchema": "L3:0=f"}"#, None).unwrap();
+    let own = std::process::id();
+    change.make(|| Ok(vec![own.cast_signed(), i32::MAX])).unwrap();
+    assert_eq!(fake.text("c1/schemata"), "L3:0=f\n");
+    // The last of our threads: a file that is no group's keeps one write.
+    let task = fake.text("c1/tasks");
+    assert!(fs::exists(format!("/proc/{own}/task/{task}")).unwrap(), "{task}");
+    fake.empty("c1");
+    change.undo();
+    assert!(!fake.has("c1"), "the group is left");
+    // There is one of that name.
+    fake.group("c1", "L3:0=1\n");
+    let error = change_of(&fake, r#"{"l3CacheSchema": "L3:0=f"}"#, None).err().unwrap();
+    assert!(error.to_string().contains("make resctrl group"), "{error}");
+}

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
-use oci_spec::runtime::LinuxResources;
+use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{self, Entry, flag};
@@ -51,6 +51,12 @@ const LIMITS: [(&str, &str, &str, Kind, &str); 14] = [
     ("pids-limit", "pids", "limit", Kind::Signed, "processes and threads; -1 for no limit"),
 ];
 
+/// The schemas of linux.intelRdt: flag and help.
+const SCHEMAS: [(&str, &str); 2] = [
+    ("l3-cache-schema", "cache of the container's resctrl group, such as L3:0=ff;1=c0"),
+    ("mem-bw-schema", "memory bandwidth of that group, such as MB:0=20;1=70"),
+];
+
 /// Flags of runc's without an effect, there too.
 const OBSOLETE: [&str; 2] = ["kernel-memory", "kernel-memory-tcp"];
 
@@ -59,7 +65,8 @@ fn flags() -> Vec<Arg> {
         .value_name("file");
     let obsolete = OBSOLETE.map(|name| flag::value(name, "obsolete, without effect").hide(true));
     let limits = LIMITS.map(|(name, .., help)| flag::value(name, help));
-    [resources.short('r')].into_iter().chain(limits).chain(obsolete).collect()
+    let schemas = SCHEMAS.map(|(name, help)| flag::value(name, help));
+    [resources.short('r')].into_iter().chain(limits).chain(schemas).chain(obsolete).collect()
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
@@ -72,8 +79,21 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
         }
         None => from_flags(arguments)?,
     };
-    container.update(&changes)?;
+    container.update(&changes, schemas(arguments).as_ref())?;
     Ok(0)
+}
+
+/// These count beside a file too, as in runc.
+fn schemas(arguments: &ArgMatches) -> Option<LinuxIntelRdt> {
+    let [cache, bandwidth] = SCHEMAS.map(|(name, _)| {
+        flag::text(arguments, name).filter(|text| !text.is_empty()).map(str::to_owned)
+    });
+    if cache.is_none() && bandwidth.is_none() {
+        return None;
+    }
+    let mut schemas = LinuxIntelRdt::default();
+    schemas.set_l3_cache_schema(cache).set_mem_bw_schema(bandwidth);
+    Some(schemas)
 }
 
 fn decode(name: &str, mut from: impl Read) -> Result<LinuxResources, Error> {
