@@ -192,6 +192,10 @@ fn missing_path(env: &mut Env) -> Outcome {
 fn twice(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.set("/linux/namespaces/-", json!({"type": "network"}))?;
+    refused(env, &bundle, &["network"])?;
+    // The runtime's own, which is nothing to join, is one of them as well.
+    bundle.namespace("network", Some("/proc/self/ns/net"))?;
+    bundle.set("/linux/namespaces/-", json!({"type": "network"}))?;
     refused(env, &bundle, &["network"])
 }
 

@@ -128,13 +128,15 @@ fn name_of(flag: u64) -> &'static str {
 /// new one, for the checks that follow.
 pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
     let mut namespaces = Namespaces::default();
+    let mut given = 0;
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let flag = flag_of(namespace.typ());
-        if namespaces.has(flag) {
+        if given & flag != 0 {
             let reason = format!("a namespace of type {} is given already", name_of(flag));
             report.add(format!("linux.namespaces[{index}].type"), reason);
             continue;
         }
+        given |= flag;
         match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             None => namespaces.new |= flag,
             Some(path) if !path.is_absolute() => {
