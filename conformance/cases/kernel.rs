@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::case::{Case, Need, Outcome, Peer};
+use crate::console::ConsoleSocket;
 use crate::env::Env;
 use crate::shim::without;
-use crate::trace::trace;
 use crate::{ensure, ensure_eq};
 
 /// The peers have fall-backs for kernels older than ours.
-const OURS: &[(Peer, &str)] = &[
+pub const OURS: &[(Peer, &str)] = &[
     (Peer::Runc, "ghost only: which calls it needs, and its words"),
     (Peer::Crun, "ghost only: which calls it needs, and its words"),
 ];
@@ -27,12 +27,12 @@ pub const CASES: &[Case] = &[
         .not_on(OURS),
     Case::new("kernel/goes-without", fall_backs).not_on(OURS),
     Case::new("kernel/goes-without-executable-memory-files", no_mfd_exec).not_on(OURS),
-    Case::new("kernel/goes-without-cgroup-kill", no_cgroup_kill)
-        .needs(&[Need::V2, Need::Command("strace")])
-        .not_on(OURS),
     Case::new("kernel/seccomp-flag-of-a-newer-one", seccomp_flag).not_on(OURS),
     Case::new("kernel/seccomp-agent-names-the-missing-call", seccomp_agent).not_on(OURS),
     Case::new("kernel/flags-of-a-newer-one", flags).not_on(OURS),
+    Case::new("kernel/fields-name-what-is-newer", fields).not_on(OURS),
+    Case::new("kernel/terminals-name-what-is-newer", terminal).not_on(OURS),
+    Case::new("kernel/user-namespaces-are-turned-off", no_user_namespaces).not_on(OURS),
 ];
 
 /// Names, numbers on x86-64, and the versions of Linux that brought them.
@@ -106,6 +106,18 @@ fn kill(env: &mut Env) -> Outcome {
 fn sections(env: &mut Env) -> Outcome {
     for (pointer, value, number, words) in [
         (
+            "/mounts/-",
+            json!({"destination": "/dev/shm", "type": "tmpfs", "options": ["remount", "noexec"]}),
+            433,
+            remark("fspick", "5.2"),
+        ),
+        (
+            "/process/ioPriority",
+            json!({"class": "IOPRIO_CLASS_BE", "priority": 3}),
+            251,
+            "process.ioPriority: ioprio_set IOPRIO_CLASS_BE 3: function not implemented".to_owned(),
+        ),
+        (
             "/process/scheduler",
             json!({"policy": "SCHED_BATCH", "nice": 1}),
             314,
@@ -138,6 +150,9 @@ fn device_rules(env: &mut Env) -> Outcome {
     let output = without(env, env.run(&bundle)?, "321=38").exits(1)?;
     ensure!(output.stderr.contains("device filter"), "{output}");
     ensure!(output.stderr.contains("has no bpf of Linux 3.18)"), "{output}");
+    // BPF_PROG_ATTACH, with a flag that is not known.
+    let output = without(env, env.run(&bundle)?, &format!("321/0:8={EINVAL}")).exits(1)?;
+    ensure!(output.stderr.contains("device filter"), "{output}");
     env.nothing_left()
 }
 
@@ -177,23 +192,6 @@ fn no_mfd_exec(env: &mut Env) -> Outcome {
     ensure!(output.stderr.contains("copy the runtime's own binary"), "{output}");
     ensure!(output.stderr.contains("no open_tree of Linux 5.2"), "{output}");
     Ok(())
-}
-
-/// The processes are frozen, signalled one by one, and thawed.
-fn no_cgroup_kill(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle()?;
-    bundle.shell("sleep 1000 & sleep 1000 & wait");
-    let id = env.detach(&bundle, "d", &[])?;
-    let inject = "inject=open,openat,openat2:error=ENOENT";
-    let call = env.runtime(&["kill", "--all", &id, "KILL"]);
-    let text = trace(env, call, &["-P", "cgroup.kill", "-e", inject])?;
-    ensure!(
-        text.contains("cgroup.kill") && text.contains("(INJECTED)"),
-        "nothing injected: {text}"
-    );
-    env.wait_status(&id, "stopped")?;
-    env.verb("delete", &id).ok()?;
-    env.nothing_left()
 }
 
 /// A profile with an agent and flags, of which WAIT_KILLABLE_RECV is Linux 5.19.
@@ -253,6 +251,78 @@ fn flags(env: &mut Env) -> Outcome {
         let output = without(env, env.run(&bundle)?, &format!("{number}={EINVAL}")).exits(1)?;
         ensure!(output.stderr.contains(words), "{words}: {output}");
         ensure!(!output.stderr.contains("this kernel"), "nothing is missing: {output}");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
+
+/// One field each, of the kernel's newer things: a value, a flag, a command, or a type.
+fn fields(env: &mut Env) -> Outcome {
+    for (pointer, value, answer, words) in [
+        (
+            "/mounts/-",
+            json!({"destination": "/tmp", "type": "tmpfs", "options": ["nosymfollow"]}),
+            // fsmount with MOUNT_ATTR_NOSYMFOLLOW, Linux 5.14.
+            "432/2&0x200000=22",
+            "mounts[7] (tmpfs on /tmp): fsmount: invalid argument",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_PREFERRED_MANY", "nodes": "0"}),
+            "238/0:5=22",
+            "linux.memoryPolicy: set_mempolicy MPOL_PREFERRED_MANY, nodes 0: invalid argument",
+        ),
+        (
+            "/linux/memoryPolicy",
+            json!({"mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0"}),
+            "238/0:6=22",
+            "linux.memoryPolicy: set_mempolicy MPOL_WEIGHTED_INTERLEAVE, nodes 0: invalid argument",
+        ),
+        (
+            "/linux/namespaces/-",
+            json!({"type": "time"}),
+            "435=22",
+            "clone3 of the container's init: invalid argument",
+        ),
+        (
+            "/linux/namespaces/-",
+            json!({"type": "cgroup", "path": "/proc/1/ns/net"}),
+            // ioctl NS_GET_NSTYPE, Linux 4.11.
+            "16/1:0xb703=25",
+            "linux.namespaces[5].path: /proc/1/ns/net is not a cgroup namespace",
+        ),
+    ] {
+        let mut bundle = env.bundle_with(&["/bin/true"])?;
+        bundle.drop_namespace("cgroup")?.set(pointer, value)?;
+        let output = without(env, env.run(&bundle)?, answer).exits(1)?;
+        ensure!(output.stderr.contains(words), "{words}: {output}");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
+
+/// ioctl TIOCGPTPEER, Linux 4.13.
+fn terminal(env: &mut Env) -> Outcome {
+    const OLDER: &str = "16/1:0x5441=25";
+    let socket = ConsoleSocket::bind(&env.dir.join("console.sock"))?;
+    let path = socket.path.to_string_lossy().into_owned();
+    let mut bundle = env.bundle_with(&["/bin/true"])?;
+    bundle.set("/process/terminal", json!(true))?.save()?;
+    let (dir, id) = (bundle.dir.to_string_lossy().into_owned(), env.id("c"));
+    let call = env.runtime(&["create", "--bundle", &dir, "--console-socket", &path, &id]);
+    let output = without(env, call, OLDER).exits(1)?;
+    ensure!(output.stderr.contains("open the terminal: not a typewriter"), "{output}");
+    env.nothing_left()
+}
+
+/// As user.max_user_namespaces and distributions' own switches do it.
+fn no_user_namespaces(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let bundle = env.bundle_with(&["/bin/true"])?;
+    for (errno, words) in [(28, "no space left on device"), (1, "operation not permitted")] {
+        let output = without(env, env.run(&bundle)?, &format!("435={errno}")).exits(1)?;
+        let wanted = format!("clone3 of the container's init: {words}");
+        ensure!(output.stderr.contains(&wanted), "{wanted}: {output}");
         env.nothing_left()?;
     }
     Ok(())

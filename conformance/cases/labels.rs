@@ -4,8 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use super::kernel::OURS;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
+use crate::shim::{was_asked_for, without_file};
 use crate::{ensure, ensure_eq};
 
 const APPARMOR: &[Need] = &[Need::AppArmor, Need::Command("apparmor_parser")];
@@ -14,6 +16,9 @@ const APPARMOR: &[Need] = &[Need::AppArmor, Need::Command("apparmor_parser")];
 pub const CASES: &[Case] = &[
     Case::new("security/apparmor-profile-of-init-and-exec", apparmor).needs(APPARMOR),
     Case::new("security/apparmor-profile-of-exec-alone", apparmor_exec).needs(APPARMOR),
+    Case::new("kernel/goes-without-apparmors-own-file", no_own_file)
+        .needs(&[Need::AppArmor, Need::Command("apparmor_parser"), Need::Command("strace")])
+        .not_on(OURS),
     Case::new("security/apparmor-profile-without-apparmor", no_apparmor)
         .needs(&[Need::NoAppArmor])
         .not_on(&[(Peer::Crun, "crun 1.8.1 leaves its cgroup")]),
@@ -86,6 +91,18 @@ fn apparmor_exec(env: &mut Env) -> Outcome {
     let output = env.exec(&id, &["--apparmor", "no-such-profile"], &["true"]).exits(255)?;
     ensure!(output.stderr.contains("no-such-profile"), "{output}");
     env.delete_all()
+}
+
+/// /proc/self/attr/apparmor, Linux 5.8.
+fn no_own_file(env: &mut Env) -> Outcome {
+    let profile = Profile::load(env, "older")?;
+    let mut bundle = env.bundle()?;
+    bundle.args(&["/bin/probe"]).set("/process/apparmorProfile", json!(profile.name))?;
+    let output = without_file(env, env.run(&bundle)?, "self/attr/apparmor/exec").ok()?;
+    ensure!(was_asked_for(env), "the file was not opened");
+    let report: Value = serde_json::from_str(&output.stdout)?;
+    ensure_eq!(report["apparmor"], profile.enforced(), "profile of init");
+    Ok(())
 }
 
 fn no_apparmor(env: &mut Env) -> Outcome {

@@ -21,6 +21,7 @@ mod idmapped_mounts;
 mod intel_rdt;
 mod intruders;
 mod kernel;
+mod kernel_files;
 mod kernel_mounts;
 mod labels;
 mod lifecycle;
@@ -61,6 +62,7 @@ use crate::case::Case;
 pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         kernel::CASES,
+        kernel_files::CASES,
         lifecycle::CASES,
         formats::CASES,
         completion::CASES,

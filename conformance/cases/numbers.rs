@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use crate::agent::Agent;
 use crate::bundle::Bundle;
-use crate::case::{Case, Failure, Outcome, Peer};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
-use crate::trace::{STRACE, calls, trace};
+use crate::trace::{calls, trace};
 use crate::{ensure, ensure_eq};
 
 const OLD: &[(Peer, &str)] =
@@ -17,15 +17,18 @@ const LIBSECCOMP: &[(Peer, &str)] = &[
     (Peer::Crun, "libseccomp makes more such calls, with flags of its own"),
 ];
 
+/// Whatever the kernel, the numbers are the same.
+const TRACED: &[Need] = &[Need::Native, Need::Command("strace")];
+
 /// The cases of this area.
 pub const CASES: &[Case] = &[
-    Case::new("scheduling/numbers-of-policies-and-flags", scheduler).needs(STRACE).not_on(OLD),
-    Case::new("memory-policy/numbers-of-modes-and-flags", memory_policy).needs(STRACE).not_on(OLD),
-    Case::new("seccomp/numbers-of-flags", seccomp_flags).needs(STRACE).not_on(LIBSECCOMP),
+    Case::new("scheduling/numbers-of-policies-and-flags", scheduler).needs(TRACED).not_on(OLD),
+    Case::new("memory-policy/numbers-of-modes-and-flags", memory_policy).needs(TRACED).not_on(OLD),
+    Case::new("seccomp/numbers-of-flags", seccomp_flags).needs(TRACED).not_on(LIBSECCOMP),
     Case::new("seccomp/numbers-of-flags-with-an-agent", agent_flags)
-        .needs(STRACE)
+        .needs(TRACED)
         .not_on(LIBSECCOMP),
-    Case::new("seccomp/numbers-of-actions", seccomp_actions).needs(STRACE).not_on(LIBSECCOMP),
+    Case::new("seccomp/numbers-of-actions", seccomp_actions).needs(TRACED).not_on(LIBSECCOMP),
 ];
 
 /// The only call of this name under `run`, with numbers for names; it may be made to succeed.

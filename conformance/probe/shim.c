@@ -1,6 +1,6 @@
-/* shim NUMBER[/ARGUMENT&MASK]=ERRNO[,...] COMMAND...: runs COMMAND on a kernel that lacks something: the
- * system calls of these numbers fail with that error number, or only those with one of the bits of MASK
- * in that argument (a new flag). */
+/* shim NUMBER[/ARGUMENT&MASK|/ARGUMENT:VALUE]=ERRNO[,...] COMMAND...: runs COMMAND on a kernel that lacks
+ * something: the system calls of these numbers fail with that error number, or only those with one of the
+ * bits of MASK in that argument (a new flag), or with that VALUE (a new command). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/audit.h>
@@ -34,18 +34,19 @@ int main(int argc, char **argv)
     add(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0);
     add(BPF_RET | BPF_K, SECCOMP_RET_ALLOW, 0, 0);
     for (char *at = strtok(argv[1], ","); at && length < 240; at = strtok(NULL, ",")) {
-        unsigned number = strtoul(at, &at, 0), argument = 0, mask = 0;
+        unsigned number = strtoul(at, &at, 0), argument = 0, test = 0, value = 0;
         if (*at == '/') {
             argument = strtoul(at + 1, &at, 0);
-            mask = *at == '&' ? strtoul(at + 1, &at, 0) : 0;
+            test = *at == '&' ? BPF_JSET : *at == ':' ? BPF_JEQ : 0;
+            value = test ? strtoul(at + 1, &at, 0) : 0;
         }
         if (*at != '=' || argument > 5)
             return 2;
         load(offsetof(struct seccomp_data, nr));
-        add(BPF_JMP | BPF_JEQ | BPF_K, number, 0, mask ? 3 : 1);
-        if (mask) {
+        add(BPF_JMP | BPF_JEQ | BPF_K, number, 0, test ? 3 : 1);
+        if (test) {
             load(offsetof(struct seccomp_data, args) + 8 * argument);
-            add(BPF_JMP | BPF_JSET | BPF_K, mask, 0, 1);
+            add(BPF_JMP | test | BPF_K, value, 0, 1);
         }
         add(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | atoi(at + 1), 0, 0);
     }

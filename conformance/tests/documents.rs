@@ -56,3 +56,23 @@ fn cases_that_documents_name_exist() {
     }
     assert!(found > 200, "only {found} cases are named");
 }
+
+/// Every row of the tables of kernel features says, in its last column, which cases show it.
+#[test]
+fn every_kernel_feature_names_a_case() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cases = cases(root);
+    let page = text(&root.join("../runtime/docs/kernel-features.md"));
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| feature"));
+    let mut found = 0;
+    for row in rows {
+        let column = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        let named: Vec<&str> = column.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no case in {row}");
+        for name in named {
+            assert!(cases.contains(name), "no case {name}, of {row}");
+        }
+        found += 1;
+    }
+    assert!(found > 30, "only {found} rows");
+}
