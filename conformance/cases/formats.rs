@@ -397,7 +397,7 @@ fn features(env: &mut Env) -> Outcome {
                 "poststop",
             ][..],
         ),
-        ("/mountOptions", &["bind", "rbind", "ro", "nosuid", "rslave", "tmpcopyup"]),
+        ("/mountOptions", &["bind", "rbind", "ro", "rro", "nosuid", "rslave", "tmpcopyup"]),
         ("/linux/namespaces", &["cgroup", "ipc", "mount", "network", "pid", "user", "uts"]),
         ("/linux/capabilities", &["CAP_CHOWN", "CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"]),
         (

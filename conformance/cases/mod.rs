@@ -9,6 +9,7 @@ mod cgroups_v2;
 mod check;
 mod completion;
 mod devices;
+mod engine_calls;
 mod errors;
 mod events;
 mod exec;
@@ -66,6 +67,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         lifecycle::CASES,
         formats::CASES,
         completion::CASES,
+        engine_calls::CASES,
         errors::CASES,
         mounts::CASES,
         mount_options::CASES,

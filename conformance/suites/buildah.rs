@@ -81,6 +81,14 @@ fn run(env: &mut Env) -> Outcome {
     buildah.run(&["--volume", &volume], &["touch", "/mnt/new", "/kept"])?.ok()?;
     ensure!(data.join("new").exists(), "the volume is not the directory");
     buildah.run(&[], &["test", "-e", "/kept"])?.ok()?;
+    // The flags, in place of the manual's variables.
+    let runtime = env.shared.runtime.to_string_lossy().into_owned();
+    let words = ["run", "--isolation", "oci", "--runtime", &runtime, "--network", "none"];
+    let command = [&buildah.container, "--", "sh", "-c", "exit 6"];
+    buildah.call(&[&words[..], &command].concat()).exits(6)?;
+    let words = [&words[..4], &["/no/such/runtime"], &words[5..], &command].concat();
+    let output = buildah.call(&words).output()?;
+    ensure!(output.stderr.contains("/no/such/runtime"), "{output}");
     buildah.end()
 }
 
