@@ -1,8 +1,11 @@
 //! Somebody else in the place of one whom the runtime talks to.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
     listen, recv, send, socket_with,
@@ -12,6 +15,7 @@ use serde_json::json;
 use crate::agent::Agent;
 use crate::case::{Case, Outcome, Peer};
 use crate::env::Env;
+use crate::trace::STRACE;
 use crate::{ensure, shim};
 
 const GHOST: &[(Peer, &str)] =
@@ -20,6 +24,12 @@ const GHOST: &[(Peer, &str)] =
 /// The cases of this area.
 pub const CASES: &[Case] = &[
     Case::new("hardening/only-a-listener-goes-to-the-agent", not_a_listener).not_on(GHOST),
+    Case::new("hardening/mount-point-that-others-move", moved_mount_point).needs(STRACE).not_on(&[
+        (Peer::Runc, "looks it up again, and refuses"),
+        (Peer::Crun, "looks it up again"),
+    ]),
+    Case::new("hardening/remount-of-what-is-the-hosts", host_remount)
+        .not_on(&[(Peer::Runc, "remounts it"), (Peer::Crun, "remounts it")]),
     Case::new("hardening/process-that-joins-ends-without-a-word", wordless).not_on(GHOST),
 ];
 
@@ -70,5 +80,73 @@ fn wordless(env: &mut Env) -> Outcome {
     let output = shim::without(env, call, "44/2&4=1").exits(1)?;
     drop(other);
     ensure!(output.stderr.contains("joining namespaces (exit status 1)"), "{output}");
+    env.nothing_left()
+}
+
+/// Somebody who may write to the volume exchanges the mount point with another directory, all the time.
+fn moved_mount_point(env: &mut Env) -> Outcome {
+    let volume = env.dir.join("volume");
+    for name in ["a", "b", "lower"] {
+        fs::create_dir_all(volume.join(name))?;
+    }
+    let lower = volume.join("lower");
+    // Too long for fsconfig(2).
+    let layers: Vec<_> = (0..4).map(|n| lower.join(format!("{n}{}", "l".repeat(100)))).collect();
+    layers.iter().try_for_each(fs::create_dir)?;
+    let layers: Vec<_> = layers.iter().map(|layer| layer.to_string_lossy()).collect();
+    let layers = format!("lowerdir={}", layers.join(":"));
+    let mut bundle = env.bundle()?;
+    bundle.bind(&volume, "/volume", &[])?;
+    bundle.mount(json!({"destination": "/volume/a", "type": "overlay", "source": "overlay",
+        "options": [layers, "nosuid", "nodev"]}))?;
+    bundle.shell("grep -c ' /volume/[ab] r[ow],nosuid,nodev.* overlay' /proc/self/mountinfo");
+    let stop = AtomicBool::new(false);
+    let (one, other) = (volume.join("a"), volume.join("b"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // There is nothing to do about one that fails.
+                let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+            }
+        });
+        // Time for that, after what would be looked up again.
+        let words = ["-e", "trace=mount", "-e", "inject=mount:delay_exit=20000"];
+        let strace = [&["strace", "-f", "-o", "/dev/null"][..], &words].concat();
+        let mut runs = (0..4).map(|_| env.run(&bundle)?.under(&strace).ok());
+        let result = runs.try_for_each(|output| {
+            let output = output?;
+            ensure!(output.stdout == "1\n", "the mount, with its flags: {output}");
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        result
+    })?;
+    env.nothing_left()
+}
+
+/// A bind mount, and what is reached by another name than one's own, has the host's file system.
+fn host_remount(env: &mut Env) -> Outcome {
+    let host = env.dir.join("host");
+    fs::create_dir(&host)?;
+    let name = host.to_string_lossy().into_owned();
+    env.command(&["mount", "-t", "tmpfs", "x", &name]).ok()?;
+    let result = ["/mnt", "/link", "/own"].into_iter().try_for_each(|destination| {
+        let mut bundle = env.bundle_with(&["true"])?;
+        symlink("mnt", bundle.rootfs().join("link"))?;
+        bundle.mount(json!({"destination": "/own", "type": "tmpfs", "source": "tmpfs"}))?;
+        bundle.bind(&host, "/mnt", &[])?;
+        bundle.mount(json!({"destination": destination, "type": "tmpfs", "source": "tmpfs",
+            "options": ["remount", "ro"]}))?;
+        if destination == "/own" {
+            env.run(&bundle)?.ok()?;
+            return Ok(());
+        }
+        let output = env.run(&bundle)?.exits(1)?;
+        ensure!(output.stderr.contains("was not made for this container"), "{output}");
+        fs::write(host.join("written"), "")?;
+        Ok(())
+    });
+    env.command(&["umount", &name]).ok()?;
+    result?;
     env.nothing_left()
 }

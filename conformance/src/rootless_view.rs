@@ -53,6 +53,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("seccomp/notify-in-a-user-namespace", IDS),
     ("security/no-zombie-or-thread-of-the-runtime-inside", "the runner makes the state root"),
     ("hardening/bind-in-a-user-namespace-keeps-the-hosts-flags", IDS),
+    ("hardening/process-that-joins-ends-without-a-word", ROOT),
     ("hardening/standard-streams-are-the-users", "the streams are root's in the case"),
     ("hardening/few-descriptors-and-many-binds", "init opens all binds in a user namespace"),
 ];

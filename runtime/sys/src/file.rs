@@ -22,6 +22,19 @@ pub fn attributes(path: &CStr) -> Result<u64> {
     }
 }
 
+/// statx(2): the number of the mount that the file is on (Linux 5.8). It is no other's for as long as
+/// the descriptor is open.
+pub fn mount_id(file: BorrowedFd<'_>) -> Result<u64> {
+    let (path, flags) = (c"".as_ptr(), libc::AT_EMPTY_PATH);
+    // SAFETY: as in `attributes`.
+    unsafe {
+        let mut buf: libc::statx = std::mem::zeroed();
+        let (fd, mask) = (file.as_raw_fd(), libc::STATX_MNT_ID);
+        check(libc::syscall(libc::SYS_statx, fd, path, flags, mask, &mut buf))?;
+        Ok(buf.stx_mnt_id)
+    }
+}
+
 /// memfd_create(2) of a file that can be sealed and, unlike most, executed.
 pub fn sealable_memfd(name: &CStr) -> Result<OwnedFd> {
     const MFD_EXEC: u32 = 0x10;

@@ -63,17 +63,20 @@ pub(super) fn plain<'a>(
     finish(name, context, attributes)
 }
 
-/// Changes the options of the file system whose root `mount` shows.
+/// The context of the file system whose root `mount` shows.
+pub(super) fn pick(name: &Name, mount: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fspick(mount).step(|| format!("{}: no mount to remount is there", name.field("destination")))
+}
+
+/// Changes the options of a file system that was picked.
 pub(super) fn reconfigure(
     name: &Name,
-    mount: BorrowedFd<'_>,
+    context: BorrowedFd<'_>,
     filesystem: &Filesystem,
 ) -> Result<()> {
-    let context = fspick(mount)
-        .step(|| format!("{}: no mount to remount is there", name.field("destination")))?;
-    configure(name, context.as_fd(), filesystem, None)?;
-    fsconfig_reconfigure(context.as_fd())
-        .step(|| told(context.as_fd(), format!("{}: remount", name.field("options"))))
+    configure(name, context, filesystem, None)?;
+    fsconfig_reconfigure(context)
+        .step(|| told(context, format!("{}: remount", name.field("options"))))
 }
 
 fn context(name: &Name, fstype: &CStr, source: &CStr) -> Result<OwnedFd> {

@@ -11,15 +11,16 @@ use sys::mount::{mount_setattr, move_mount};
 use super::copy_up::copy_up;
 use super::filesystem::{self, Parameter};
 use super::procfs::is_procfs;
+use super::remount::{self, Mounted};
 use super::root::{Root, kind};
-use super::{Result, Step, cgroup_mount, failure, legacy, remount};
+use super::{Result, Step, cgroup_mount, failure, legacy};
 use crate::host_tree::HostTree;
 use crate::plan::{Filesystem, MountPlan, Source, may_cover};
 
 /// Mounts it and answers with the mount.
-pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
+pub(super) fn attach(root: Root<'_>, plan: &MountPlan, mounted: &Mounted<'_>) -> Result<OwnedFd> {
     let name = &plan.name;
-    let (target, existed) = target(root, plan)
+    let (target, existed) = target(root, plan, mounted)
         .step(|| format!("{}: make the mount point", name.field("destination")))?;
     check_target(root, plan, &target)?;
     let mount = match &plan.source {
@@ -27,7 +28,7 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
         Source::New(new) => {
             let mode = mode_of_covered(new, existed, &target)?;
             if new.needs_old_mount() {
-                legacy::attach(root, plan, new, mode.as_ref(), &target)?
+                legacy::attach(root, plan, new, mode.as_ref(), target.as_fd())?
             } else {
                 let mount = filesystem::make(name, new, mode.as_ref(), plan.attributes)?;
                 if plan.copy_up {
@@ -42,7 +43,7 @@ pub(crate) fn attach(root: Root<'_>, plan: &MountPlan) -> Result<OwnedFd> {
             cgroup_mount::attach(name, cgroups, target.as_fd(), plan.attributes)?
         }
         Source::Remount { change, superblock } => {
-            remount::apply(name, target.as_fd(), *change, superblock.as_ref())?;
+            remount::apply(name, target.as_fd(), *change, superblock.as_ref(), mounted)?;
             target
         }
     };
@@ -68,12 +69,16 @@ fn bind(plan: &MountPlan, tree: &HostTree, target: &OwnedFd) -> Result<OwnedFd> 
 
 /// The mount point, and whether it was there before. procfs and sysfs are what the kernel's
 /// interfaces are found by, so their mount points may not be links.
-fn target(root: Root<'_>, plan: &MountPlan) -> std::result::Result<(OwnedFd, bool), Errno> {
+fn target(
+    root: Root<'_>,
+    plan: &MountPlan,
+    mounted: &Mounted<'_>,
+) -> std::result::Result<(OwnedFd, bool), Errno> {
     match &plan.source {
         Source::Tree(tree) if kind(tree.copy()?)? != SFlag::S_IFDIR => {
             Ok((root.file(&plan.destination)?, true))
         }
-        Source::Remount { .. } => Ok((root.open(&plan.destination, OFlag::O_PATH)?, true)),
+        Source::Remount { .. } => Ok((mounted.at(root, &plan.destination)?, true)),
         Source::New(new) if [c"proc", c"sysfs"].contains(&new.fstype.as_c_str()) => {
             let (parent, name) = root.parent(&plan.destination)?;
             match nix::sys::stat::mkdirat(&parent, name, Mode::from_bits_truncate(0o755)) {

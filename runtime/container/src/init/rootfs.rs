@@ -12,6 +12,7 @@ use nix::sys::stat::Mode;
 use sys::mount::{SetAttr, attr, mount_setattr, move_mount};
 
 use super::procfs::Procfs;
+use super::remount::Mounted;
 use super::root::Root;
 use super::{Result, Step, mount, no_pivot};
 use crate::plan::mount_options::propagation;
@@ -25,6 +26,7 @@ pub(crate) struct Rootfs<'a> {
     late: RefCell<Vec<(&'a Name, OwnedFd)>>,
     /// The container's own procfs.
     proc: RefCell<Option<OwnedFd>>,
+    mounted: Mounted<'a>,
 }
 
 impl<'a> Rootfs<'a> {
@@ -40,7 +42,8 @@ impl<'a> Rootfs<'a> {
             .step(|| format!("mount rootfs {}", plan.path.display()))?;
         // Modes and owners are the configuration's until the end.
         nix::sys::stat::umask(Mode::empty());
-        Ok(Rootfs { plan, tree, late: RefCell::default(), proc: RefCell::default() })
+        let mounted = Mounted::new(&plan.mounts);
+        Ok(Rootfs { plan, tree, late: RefCell::default(), proc: RefCell::default(), mounted })
     }
 
     pub fn root(&self) -> Root<'_> {
@@ -49,7 +52,8 @@ impl<'a> Rootfs<'a> {
 
     /// Carries out one entry of `mounts`.
     pub fn mount(&self, plan: &'a MountPlan) -> Result<()> {
-        let fd = mount::attach(self.root(), plan)?;
+        let fd = mount::attach(self.root(), plan, &self.mounted)?;
+        self.mounted.keep(plan, fd.as_fd())?;
         if plan.late_readonly {
             self.late.borrow_mut().push((&plan.name, fd));
         } else if plan.destination == "proc" && matches!(plan.source, Source::New { .. }) {
