@@ -39,6 +39,8 @@ fn bad(env: &mut Env) -> Outcome {
         (json!({"l3CacheSchema": "L3"}), ["linux.intelRdt.l3CacheSchema", "L3"]),
         (json!({"memBwSchema": "MB:0"}), ["linux.intelRdt.memBwSchema", "MB:0"]),
         (json!({"schemata": "L3:0=f"}), ["linux.intelRdt.schemata", "L3:0=f"]),
+        (json!({"enableCMT": "yes"}), ["linux.intelRdt.enableCMT", "yes"]),
+        (json!({"enableMBM": 1}), ["linux.intelRdt.enableMBM", "1 is not a boolean"]),
         (json!({"enableMonitoring": "yes"}), ["linux.intelRdt.enableMonitoring", "yes"]),
     ] {
         refuses_value(env, "/linux/intelRdt", &value, &words)?;

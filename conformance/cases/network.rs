@@ -31,6 +31,7 @@ pub const CASES: &[Case] = &[
     case("network/devices-without-privileges", no_privileges),
     case("network/features-say-so", features),
     case("network/no-device-moves-when-one-can-not", one_fails),
+    case("network/check-tells-what-can-not-move", check),
     case("network/devices-come-back-from-a-failed-create", late_failure),
     case("network/device-comes-back-from-a-joined-namespace", back_from_a_joined_one),
 ];
@@ -220,6 +221,45 @@ fn one_fails(env: &mut Env) -> Outcome {
     // The loopback device can't be moved, which shows when h0 has been.
     let fixed = ["linux.netDevices[lo]: move it into the container as \"lo9\""];
     refused(env, json!({"h0": {"name": "eth9"}, "lo": {"name": "lo9"}}), &fixed)
+}
+
+/// The findings of `check` in a new network namespace, after a shell script there.
+fn findings(env: &Env, bundle: &Bundle, before: &str, code: i32) -> Result<Vec<Value>, Failure> {
+    bundle.save()?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    let call = env.runtime(&["check", "-f", "json", "-b", &dir]);
+    Ok(serde_json::from_str(&around(call, before, "").exits(code)?.stdout)?)
+}
+
+fn check(env: &mut Env) -> Outcome {
+    let devices = json!({"h0": {"name": "lo"}, "p0": {}, "zz": {"name": "eth0"}});
+    let mut bundle = bundle(env, devices, "true")?;
+    let expect = |findings: Vec<Value>, wanted: &[(&str, &str)]| -> Outcome {
+        ensure_eq!(findings.len(), wanted.len(), "findings: {findings:?}");
+        for (path, words) in wanted {
+            let told = |finding: &&Value| {
+                let message = finding["message"].as_str().unwrap_or_default();
+                finding["path"] == *path && finding["kind"] == "host" && message.contains(words)
+            };
+            ensure!(findings.iter().any(|finding| told(&finding)), "no {path}: {findings:?}");
+            ensure!(findings.iter().all(|finding| finding["line"].is_u64()), "{findings:?}");
+        }
+        Ok(())
+    };
+    let taken = "the container has a device";
+    let wanted = [("linux.netDevices[h0].name", taken), ("linux.netDevices[zz]", "no such device")];
+    expect(findings(env, &bundle, H0, 1)?, &wanted)?;
+    bundle.set("/linux/netDevices", json!({"h0": {"name": "eth7"}}))?;
+    expect(findings(env, &bundle, H0, 0)?, &[])?;
+    // Another container's, which has a device of that name.
+    let id = env.detach(&env.bundle_with(&["sleep", "1000"])?, "other", &[])?;
+    let path = format!("/proc/{}/ns/net", env.pid(&id)?);
+    let net = format!("--net={path}");
+    let add = ["ip", "link", "add", "eth7", "type", "veth", "peer", "name", "eth8"];
+    env.command(&[&["nsenter", &net], &add[..]].concat()).ok()?;
+    bundle.namespace("network", Some(&path))?;
+    expect(findings(env, &bundle, H0, 1)?, &[("linux.netDevices[h0].name", taken)])?;
+    Ok(())
 }
 
 fn late_failure(env: &mut Env) -> Outcome {

@@ -59,6 +59,23 @@ pub(crate) struct Plan {
     schemata: String,
 }
 
+/// Whether a deprecated flag, for a part of what a monitoring group has, asks for one. oci-spec does not
+/// read them: `text_at` has what config.json says at a path.
+pub(crate) fn old_flags<'a>(text_at: impl Fn(&str) -> Option<&'a [u8]>) -> Result<bool, Error> {
+    let mut report = Report::default();
+    let mut monitored = false;
+    for path in ["linux.intelRdt.enableCMT", "linux.intelRdt.enableMBM"] {
+        match text_at(path) {
+            None | Some(b"null" | b"false") => {}
+            Some(b"true") => monitored = true,
+            Some(other) => {
+                report.add(path, format!("{} is not a boolean", String::from_utf8_lossy(other)));
+            }
+        }
+    }
+    report.finish(Some(monitored))
+}
+
 /// Checks `linux.intelRdt` and finds out what there is already. `monitored` asks for a monitoring group
 /// as `enableMonitoring` does, `root` is where resctrl is mounted.
 pub(crate) fn plan(

@@ -17,8 +17,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use crate::error::{Context, Error};
+use crate::error::{Context, Error, Os};
 use crate::plan::NetDevice;
+use crate::report::each;
 use rtnetlink::{Address, Rtnetlink};
 
 /// Devices that are in the container, and how to take them back.
@@ -46,15 +47,9 @@ const NUMBERS: i32 = 1000;
 /// Moves all devices to the network namespace of process `pid`, or none of them.
 pub(crate) fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved, Error> {
     let step = || format!("linux.netDevices: reach the network namespace of process {pid}");
-    let own: OwnedFd = File::open("/proc/thread-self/ns/net").context(step)?.into();
     let theirs: OwnedFd = File::open(format!("/proc/{pid}/ns/net")).context(step)?.into();
-    let mut moved = Moved {
-        host: Rtnetlink::open().context(step)?,
-        inside: Rtnetlink::open_in(theirs.as_fd(), own.as_fd()).context(step)?,
-        host_namespace: own,
-        devices: Vec::new(),
-    };
-    let found = devices.iter().map(|plan| moved.look(plan)).collect::<Result<Vec<_>, _>>()?;
+    let mut moved = Moved::none(Some(theirs.as_fd())).context(step)?;
+    let found = each(devices.iter().map(|plan| moved.look(plan)))?;
     for mut device in found {
         let taken = moved.take(&mut device, theirs.as_fd());
         moved.devices.push(device);
@@ -66,7 +61,26 @@ pub(crate) fn move_in(devices: &[NetDevice], pid: i32) -> Result<Moved, Error> {
     Ok(moved)
 }
 
+/// What would keep the devices from moving to a namespace that is there, or to a new one, as far as it
+/// shows beforehand.
+pub(crate) fn lacks(devices: &[NetDevice], namespace: Option<BorrowedFd<'_>>) -> Result<(), Error> {
+    let step = || "linux.netDevices: reach the container's network namespace";
+    let none = Moved::none(namespace).context(step)?;
+    each(devices.iter().map(|plan| none.look(plan))).map(drop)
+}
+
 impl Moved {
+    /// With a way to both namespaces, of which the container's may be a new one.
+    fn none(namespace: Option<BorrowedFd<'_>>) -> Result<Moved, Os> {
+        let own: OwnedFd = File::open("/proc/thread-self/ns/net")?.into();
+        Ok(Moved {
+            host: Rtnetlink::open()?,
+            inside: Rtnetlink::open_in(namespace, own.as_fd())?,
+            host_namespace: own,
+            devices: Vec::new(),
+        })
+    }
+
     /// The device, with what the move would lose.
     fn look(&self, plan: &NetDevice) -> Result<Device, Error> {
         let find = || format!("{}: find the device", plan.field());
@@ -74,8 +88,8 @@ impl Moved {
         match self.inside.link(&plan.name) {
             Err(Errno::ENODEV) => {}
             Ok(_) => {
-                let reason = format!("the container has a device {:?} already", plan.name);
-                return Err(Error::invalid(format!("{}.name", plan.field()), reason));
+                let step = format!("the container has a device {:?} already", plan.name);
+                return Err(Error::host(format!("{}.name", plan.field()), step, Errno::EEXIST));
             }
             Err(errno) => return Err(Error::system(find(), errno)),
         }

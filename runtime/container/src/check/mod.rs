@@ -9,6 +9,7 @@ mod finding;
 mod overlay;
 mod trial;
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use cgroup::Cgroup;
@@ -19,8 +20,9 @@ pub use finding::{Finding, Kind};
 use crate::bundle::Bundle;
 use crate::create::CreateOptions;
 use crate::error::Error;
+use crate::network;
 use crate::place;
-use crate::plan::{self, capability};
+use crate::plan::{self, InitPlan, capability, flag};
 use crate::report::Report;
 
 /// Everything that keeps `dir` from becoming a container, and what the container will go without.
@@ -44,10 +46,11 @@ fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
     if let Some(cgroup) = place::locate(&options, &mut report) {
         let planned = report.keep(plan::build(&plan::Input::new(&options, &cgroup)));
         report.keep(place::plan_scope(bundle, &cgroup));
-        if planned.is_some()
-            && let Err(why) = trial::run(&options, &cgroup, &mut report)
-        {
-            warnings.push(Finding::warning("root.path", why));
+        if let Some((init, _)) = planned {
+            report.take(devices(&init));
+            if let Err(why) = trial::run(&options, &cgroup, &mut report) {
+                warnings.push(Finding::warning("root.path", why));
+            }
         }
         lacking(bundle, &cgroup).into_iter().for_each(|error| report.push(error));
     }
@@ -55,6 +58,15 @@ fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
     let mut findings: Vec<Finding> = errors.chain(warnings).collect();
     findings.iter_mut().for_each(|finding| finding.locate(bundle));
     findings
+}
+
+/// Network devices that are not there, or that have no place in the container.
+fn devices(init: &InitPlan) -> Result<(), Error> {
+    if init.net_devices.is_empty() {
+        return Ok(());
+    }
+    let joined = init.namespaces.join.iter().find(|(kind, ..)| *kind == flag::NET);
+    network::lacks(&init.net_devices, joined.map(|(_, _, namespace)| namespace.as_fd()))
 }
 
 /// What the control groups here can't do.

@@ -29,7 +29,14 @@ impl Fake {
     }
 
     fn plan(&self, json: &str) -> Result<Plan, Error> {
-        plan(&serde_json::from_str(json).unwrap(), "c1", false, || Ok(Some(self.root.clone())))
+        let text = json.as_bytes();
+        let tree = crate::json_tree::Node::read(text).unwrap();
+        let monitored = old_flags(|path| {
+            let name = path.strip_prefix("linux.intelRdt.").unwrap();
+            let chain = tree.along(&crate::json_path::names(name));
+            chain.last().map(|member| &text[member.value.range.clone()])
+        })?;
+        plan(&serde_json::from_str(json).unwrap(), "c1", monitored, || Ok(Some(self.root.clone())))
     }
 
     fn created(&self, json: &str) -> Groups {
@@ -141,6 +148,14 @@ fn monitoring_has_a_group_below_the_containers_own() {
     assert_eq!(fake.text("c1/mon_groups/c1/tasks"), "3");
     let plan = fake.plan(r#"{"enableMonitoring": false, "closID": "/"}"#).unwrap();
     assert_eq!(plan.groups.monitor, None);
+    for (json, monitored) in [
+        (r#"{"enableCMT": true}"#, true),
+        (r#"{"enableMBM": true, "enableCMT": false}"#, true),
+        (r#"{"enableCMT": false, "enableMBM": null}"#, false),
+    ] {
+        let plan = fake.plan(&format!("{}, \"closID\": \"/\"}}", &json[..json.len() - 1])).unwrap();
+        assert_eq!(plan.groups.monitor.is_some(), monitored, "{json}");
+    }
 }
 
 #[test]
@@ -152,6 +167,8 @@ fn bad_values_are_named() {
         (r#"{"closID": "a/b"}"#, "linux.intelRdt.closID: \"a/b\" can't be"),
         (r#"{"closID": ".."}"#, "linux.intelRdt.closID: \"..\" can't be"),
         (r#"{"closID": "info"}"#, "linux.intelRdt.closID: \"info\" can't be"),
+        (r#"{"enableCMT": "yes"}"#, "linux.intelRdt.enableCMT: \"yes\" is not a boolean"),
+        (r#"{"enableMBM": 1}"#, "linux.intelRdt.enableMBM: 1 is not a boolean"),
         (r#"{"closID": "none"}"#, "linux.intelRdt.closID: no group \"none\""),
         (r#"{"closID": "x", "memBwSchema": "MB:0=1"}"#, "linux.intelRdt.memBwSchema: "),
         (r#"{"schemata": ["L3:0=1"]}"#, "linux.intelRdt: make resctrl group "),

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, send, socket,
 };
-use sys::process::setns;
+use sys::process::{setns, unshare};
 
 use crate::plan::flag;
 
@@ -84,9 +84,16 @@ impl Rtnetlink {
         Ok(Rtnetlink { socket, sequence: Cell::new(0) })
     }
 
-    /// In another one, which the caller enters for a moment; `own` is where it comes back to.
-    pub fn open_in(namespace: BorrowedFd<'_>, own: BorrowedFd<'_>) -> Result<Rtnetlink, Errno> {
-        setns(namespace, flag::NET)?;
+    /// In another one, or a new one, which the caller enters for a moment; `own` is where it comes back
+    /// to.
+    pub fn open_in(
+        namespace: Option<BorrowedFd<'_>>,
+        own: BorrowedFd<'_>,
+    ) -> Result<Rtnetlink, Errno> {
+        match namespace {
+            Some(namespace) => setns(namespace, flag::NET)?,
+            None => unshare(flag::NET)?,
+        }
         let opened = Rtnetlink::open();
         setns(own, flag::NET)?;
         opened

@@ -186,10 +186,11 @@ fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
 
 fn intel_rdt(input: &Input<'_>, linux: &Linux) -> Result<Option<intel_rdt::Plan>, Error> {
     let Some(given) = linux.intel_rdt() else { return Ok(None) };
-    // Deprecated, for parts of what a monitoring group has; oci-spec does not read them.
-    let flags = ["linux.intelRdt.enableCMT", "linux.intelRdt.enableMBM"];
-    let monitored = flags.into_iter().any(|flag| input.bundle.text_at(flag) == Some(b"true"));
-    intel_rdt::plan(given, input.id, monitored, intel_rdt::mount_point).map(Some)
+    let mut report = Report::default();
+    let monitored = report.take(intel_rdt::old_flags(|path| input.bundle.text_at(path)));
+    let plan = intel_rdt::plan(given, input.id, monitored, intel_rdt::mount_point);
+    let plan = report.keep(plan);
+    report.finish(plan).map(Some)
 }
 
 /// An unprivileged parent may not set them for another user; the process itself may lower them.
