@@ -24,6 +24,8 @@ pub const CASES: &[Case] = &[
     Case::new("errors/bundle-missing", bundle_missing),
     Case::new("errors/rootfs-missing", rootfs_missing),
     Case::new("errors/rootfs-is-a-file", rootfs_file),
+    Case::new("errors/environment-variable-that-is-none", environment)
+        .not_on(&[(Peer::Crun, "crun passes it on")]),
     Case::new("errors/mount-that-fails", mount_fails).not_on(CRUN),
     Case::new("errors/mount-source-missing", mount_source).not_on(CRUN),
     Case::new("errors/mount-option-unknown-to-the-file-system", mount_option),
@@ -162,6 +164,18 @@ fn rootfs_file(env: &mut Env) -> Outcome {
     fs::write(bundle.dir.join("a-file"), "")?;
     bundle.set("/root/path", json!("a-file"))?;
     refuses(env, &bundle, ghost_words(env, &["a-file"]))
+}
+
+/// POSIX's environ has names, `=` and values alone; runc refuses the rest too.
+fn environment(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set("/process/env", json!(["PATH=/bin", "JUST_A_NAME"]))?;
+    refuses(env, &bundle, &["JUST_A_NAME"])?;
+    refuses(env, &bundle, ghost_words(env, &["process.env[1]", "has no '='"]))?;
+    let id = env.detach(&env.bundle_with(&["sleep", "1000"])?, "d", &[])?;
+    let output = env.exec(&id, &["--env", "JUST_A_NAME"], &["true"]).exits(255)?;
+    ensure!(output.stderr.contains("JUST_A_NAME"), "{output}");
+    Ok(())
 }
 
 fn mount_fails(env: &mut Env) -> Outcome {

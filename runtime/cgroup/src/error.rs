@@ -146,7 +146,7 @@ pub enum Error {
     /// Several invalid values at once.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Many(Vec<Error>),
-    /// `linux.cgroupsPath` of a container in a systemd scope.
+    /// `linux.cgroupsPath` is no path, or for a container in a systemd scope does not name one.
     #[error("linux.cgroupsPath {:?} {reason}", path.display().to_string())]
     ScopePath {
         /// The value.

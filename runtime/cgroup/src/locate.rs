@@ -1,5 +1,6 @@
 //! Where `linux.cgroupsPath` puts a container in each hierarchy. Makes nothing.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags};
@@ -49,10 +50,13 @@ impl Cgroup {
     ///
     /// # Errors
     ///
-    /// [`Error::NotOwn`] when `cgroups_path` is the root, and when /proc/self/cgroup can't be used.
+    /// [`Error::NotOwn`] when `cgroups_path` is the root, [`Error::ScopePath`] when it is no path, and when /proc/self/cgroup can't be used.
     pub fn locate(mode: Mode, cgroups_path: Option<&Path>, id: &str) -> Result<Cgroup> {
         let given = cgroups_path.filter(|path| !path.as_os_str().is_empty());
         let path = given.unwrap_or(Path::new(id));
+        if path.as_os_str().as_bytes().contains(&0) {
+            return Err(Error::ScopePath { path: path.into(), reason: "has a NUL byte" });
+        }
         let inner = clean(path);
         if inner == Path::new("/") {
             return Err(Error::NotOwn { path: path.into() });

@@ -77,6 +77,7 @@ fn run_one(hook: &Hook, state: &[u8], cwd: Option<&Path>) -> Result<(), String> 
     }
     command.env_clear();
     for variable in hook.env().iter().flatten() {
+        // The plan refuses others.
         if let Some((name, value)) = variable.split_once('=') {
             command.env(name, value);
         }

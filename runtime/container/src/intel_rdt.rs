@@ -152,7 +152,7 @@ fn check(
 }
 
 fn is_group(name: &str) -> bool {
-    name == "/" || !name.contains('/') && !RESERVED.contains(&name)
+    name == "/" || !name.contains(['/', '\n', '\0']) && !RESERVED.contains(&name)
 }
 
 fn read(path: &Path) -> Result<String, Error> {

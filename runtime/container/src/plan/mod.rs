@@ -5,6 +5,8 @@
 pub(crate) mod capability;
 mod cgroup_mount;
 mod device;
+mod environment;
+mod hook;
 mod id_map;
 mod id_mapped;
 mod label;
@@ -27,6 +29,7 @@ use oci_spec::runtime::{Hook, Hooks, Linux, LinuxMemoryPolicy, LinuxPersonality}
 
 pub(crate) use cgroup_mount::{CgroupMount, V1Mount};
 pub(crate) use device::DevicePlan;
+pub(crate) use hook::runtime_hooks;
 pub(crate) use mount::{Filesystem, MountPlan, Name, Source, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use net_device::NetDevice;
@@ -110,7 +113,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     report.take(check_version(spec.version()));
     let process = report.keep(process(input));
     let hooks = spec.hooks().as_ref();
-    report.take(check_hooks(hooks));
+    report.take(hook::check(hooks));
     let Some(linux) = spec.linux() else {
         report.add("linux", "missing: only Linux containers can be run");
         return report.finish(None);
@@ -151,8 +154,8 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
         domainname,
         sysctls,
         parent_hooks: hooks.is_some_and(|hooks| !runtime_hooks(hooks).is_empty()),
-        create_container: hook_list(hooks, Hooks::create_container),
-        start_container: hook_list(hooks, Hooks::start_container),
+        create_container: hook::list(hooks, Hooks::create_container),
+        start_container: hook::list(hooks, Hooks::start_container),
         rootfs,
         process: {
             process.seccomp = filter.as_ref().map(SeccompPlan::from);
@@ -210,47 +213,6 @@ pub(crate) fn exec_process(
     plan.scheduling.memory_policy = memory_policy.map(scheduling::memory_policy).transpose()?;
     plan.scheduling.personality = personality.map(scheduling::personality).transpose()?;
     Ok(plan)
-}
-
-/// prestart and createRuntime hooks: both run at the same point, in this order.
-pub(crate) fn runtime_hooks(hooks: &Hooks) -> Vec<(&'static str, Vec<Hook>)> {
-    #[allow(deprecated)] // prestart is deprecated, and Docker's networking is made of it
-    let prestart = hooks.prestart();
-    [("prestart", prestart), ("createRuntime", hooks.create_runtime())]
-        .into_iter()
-        .filter_map(|(kind, list)| Some((kind, list.clone().filter(|list| !list.is_empty())?)))
-        .collect()
-}
-
-fn hook_list(hooks: Option<&Hooks>, kind: fn(&Hooks) -> &Option<Vec<Hook>>) -> Vec<Hook> {
-    hooks.and_then(|hooks| kind(hooks).clone()).unwrap_or_default()
-}
-
-fn check_hooks(hooks: Option<&Hooks>) -> Result<(), Error> {
-    let Some(hooks) = hooks else { return Ok(()) };
-    let mut report = Report::default();
-    #[allow(deprecated)]
-    let kinds = [
-        ("prestart", hooks.prestart()),
-        ("createRuntime", hooks.create_runtime()),
-        ("createContainer", hooks.create_container()),
-        ("startContainer", hooks.start_container()),
-        ("poststart", hooks.poststart()),
-        ("poststop", hooks.poststop()),
-    ];
-    for (kind, list) in kinds {
-        for (index, hook) in list.iter().flatten().enumerate() {
-            let field = |name| format!("hooks.{kind}[{index}].{name}");
-            if !hook.path().is_absolute() {
-                let reason = format!("{:?} is not an absolute path", hook.path());
-                report.add(field("path"), reason);
-            }
-            if let Some(seconds) = hook.timeout().filter(|seconds| *seconds <= 0) {
-                report.add(field("timeout"), format!("{seconds} must be greater than zero"));
-            }
-        }
-    }
-    report.finish(Some(()))
 }
 
 fn check_version(version: &str) -> Result<(), Error> {

@@ -92,6 +92,9 @@ impl Namespaces {
             Some(_) if !self.has(flag) => {
                 Err(Error::invalid(field, "unable to set it without a private UTS namespace"))
             }
+            Some(value) if value.contains('\0') => {
+                Err(Error::invalid(field, format!("{value:?} has a NUL byte")))
+            }
             Some(value) => Ok(Some(value.to_owned())),
         }
     }

@@ -1,12 +1,11 @@
 //! The process to run: arguments, environment, identity and limits.
 
-use std::collections::HashMap;
 use std::ffi::CString;
 
 use oci_spec::runtime::{LinuxCapabilities, PosixRlimitType, Process};
 
 use super::scheduling::{self, SchedulingPlan};
-use super::{capability, label};
+use super::{capability, environment, label};
 use crate::error::{Context, Error};
 use crate::report::{Report, each};
 
@@ -126,12 +125,18 @@ pub(crate) fn plan(
     if let Some(score) = process.oom_score_adj().filter(|score| !OOM_SCORES.contains(score)) {
         report.add(field("oomScoreAdj"), format!("{score} is not from -1000 to 1000"));
     }
-    let env = environment(process.env().as_deref().unwrap_or_default());
+    let env = process.env().as_deref().unwrap_or_default();
+    for (index, variable) in env.iter().enumerate() {
+        if let Some(why) = environment::refusal(variable) {
+            report.add(field(&format!("env[{index}]")), why);
+        }
+    }
+    let env = environment::last(env);
     let text = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     let plan = ProcessPlan {
         args: report.take(strings("args", &args)),
         needs_home: !env.iter().any(|variable| variable.starts_with("HOME=") && variable.len() > 5),
-        env: report.take(strings("env", &env)),
+        env: env.iter().filter_map(|variable| CString::new(*variable).ok()).collect(),
         cwd: report.take(string("cwd".to_owned(), &cwd)),
         uid: user.uid(),
         gid: user.gid(),
@@ -186,17 +191,6 @@ fn scheduling(at: &str, process: &Process) -> Result<SchedulingPlan, Error> {
         personality: None,
     };
     report.finish(Some(plan))
-}
-
-/// The last of several values of one variable counts, as runc has it.
-fn environment(env: &[String]) -> Vec<&str> {
-    let name = |variable: &'_ str| variable.split('=').next().unwrap_or_default().to_owned();
-    let mut last = HashMap::with_capacity(env.len());
-    for (index, variable) in env.iter().enumerate() {
-        last.insert(name(variable), index);
-    }
-    let kept = env.iter().enumerate().filter(|(index, v)| last.get(&name(v)) == Some(index));
-    kept.map(|(_, variable)| variable.as_str()).collect()
 }
 
 fn capabilities(field: &str, given: Option<&LinuxCapabilities>) -> Result<CapabilityPlan, Error> {
@@ -272,12 +266,6 @@ fn resource(kind: PosixRlimitType) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_last_value_of_a_variable_counts() {
-        let env = ["A=1", "B=2", "A=3", "C"].map(str::to_owned);
-        assert_eq!(environment(&env), ["B=2", "A=3", "C"]);
-    }
 
     #[test]
     fn bad_values_are_named() {

@@ -1,7 +1,9 @@
 //! The seccomp profile, compiled, and the agent that it leaves system calls to.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::sys::socket::UnixAddr;
 use oci_spec::runtime::{Linux, LinuxSeccomp, LinuxSeccompAction};
 
 use crate::agent::Agent;
@@ -68,6 +70,14 @@ fn agent(profile: &LinuxSeccomp, bundle: &Path) -> Result<Option<Agent>, Error> 
             let reason = format!("{text:?} is given without a listenerPath");
             Err(Error::invalid("linux.seccomp.listenerMetadata", reason))
         }
-        (Some(path), metadata) => Ok(Some(Agent { path: bundle.join(path), metadata })),
+        (Some(path), metadata) => {
+            let path = bundle.join(path);
+            let why = match UnixAddr::new(&path) {
+                _ if path.as_os_str().as_bytes().contains(&0) => "has a NUL byte",
+                Err(_) => "file name too long for a socket",
+                Ok(_) => return Ok(Some(Agent { path, metadata })),
+            };
+            Err(Error::invalid("linux.seccomp.listenerPath", format!("{path:?}: {why}")))
+        }
     }
 }
