@@ -2,10 +2,12 @@
 //! value, exit code 1, and nothing left behind. A row a value, a file a part of the configuration.
 
 mod devices;
+mod hooks;
 mod linux;
 mod mounts;
 mod process;
 mod resources;
+mod scheduling;
 mod seccomp;
 mod top;
 
@@ -24,12 +26,16 @@ const GHOST: &[(Peer, &str)] = &[
 /// The cases of this area.
 pub const CASES: &[Case] = &[
     Case::new("bad-values/top", |env| all(env, top::ROWS)).not_on(GHOST),
+    Case::new("bad-values/hooks", |env| all(env, hooks::ROWS)).not_on(GHOST),
+    Case::new("bad-values/hooks-of-every-kind", |env| all(env, hooks::KINDS)).not_on(GHOST),
     Case::new("bad-values/process", |env| all(env, process::ROWS)).not_on(GHOST),
+    Case::new("bad-values/scheduling", |env| all(env, scheduling::ROWS)).not_on(GHOST),
     Case::new("bad-values/mounts", |env| all(env, mounts::ROWS)).not_on(GHOST),
     Case::new("bad-values/linux", |env| all(env, linux::ROWS)).not_on(GHOST),
     Case::new("bad-values/devices", |env| all(env, devices::ROWS)).not_on(GHOST),
     Case::new("bad-values/seccomp", |env| all(env, seccomp::ROWS)).not_on(GHOST),
     Case::new("bad-values/resources", |env| all(env, resources::ROWS)).not_on(GHOST),
+    Case::new("bad-values/throttles", |env| all(env, resources::THROTTLES)).not_on(GHOST),
     Case::new("bad-values/resources-v1", |env| all(env, resources::V1))
         .needs(&[Need::V1])
         .not_on(GHOST),
@@ -37,6 +43,22 @@ pub const CASES: &[Case] = &[
         .needs(&[Need::V2Controllers])
         .not_on(GHOST),
 ];
+
+/// The fields that have a row: where the value is put, and what the error is about.
+pub fn fields() -> impl Iterator<Item = String> {
+    [top::ROWS, hooks::KINDS, hooks::ROWS, process::ROWS, mounts::ROWS, linux::ROWS, devices::ROWS]
+        .into_iter()
+        .chain([
+            scheduling::ROWS,
+            seccomp::ROWS,
+            resources::ROWS,
+            resources::THROTTLES,
+            resources::V1,
+            resources::V2,
+        ])
+        .flatten()
+        .flat_map(|row| [row.path(), Bad { field: None, ..*row }.path()])
+}
 
 /// A value, and what the error says of it.
 pub struct Bad {

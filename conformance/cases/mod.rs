@@ -1,6 +1,6 @@
 //! The cases, an area a file.
 
-mod bad_values;
+pub mod bad_values;
 mod budget;
 mod capabilities;
 mod cgroups_hybrid;

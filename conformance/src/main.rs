@@ -63,6 +63,12 @@ fn try_main() -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    if options.list_fields {
+        for field in cases::bad_values::fields() {
+            writeln!(out, "{field}")?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     if std::env::var_os(INSIDE).is_none() {
         return Err(enter(chosen.iter().all(|case| case.needs.contains(&Need::Systemd))));
     }

@@ -16,6 +16,7 @@ pub const USAGE: &str = "Usage: conformance [OPTION…]
   --filter STR    only cases whose name begins with STR; may be repeated
   --slow N        multiply every time limit by N
   --list          print the cases and end
+  --list-fields   print the fields that bad-values gives a bad value, and end
 ";
 
 /// Which cgroup file systems the cases see.
@@ -46,6 +47,8 @@ pub struct Options {
     pub slow: u32,
     /// Only print the names.
     pub list: bool,
+    /// Only print the fields that are given bad values.
+    pub list_fields: bool,
     /// Only print the usage.
     pub help: bool,
 }
@@ -61,6 +64,7 @@ impl Options {
             filters: Vec::new(),
             slow: 1,
             list: false,
+            list_fields: false,
             help: false,
         };
         let mut as_runc = false;
@@ -73,6 +77,7 @@ impl Options {
                 "--filter" => options.filters.push(value()?),
                 "--slow" => options.slow = value()?.parse()?,
                 "--list" => options.list = true,
+                "--list-fields" => options.list_fields = true,
                 "--help" | "-h" => options.help = true,
                 "--view" => {
                     options.view = match value()?.as_str() {

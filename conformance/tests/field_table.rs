@@ -11,6 +11,16 @@ use serde_json::Value;
 /// Types of other platforms: one row for the section.
 const OTHER_PLATFORMS: &[&str] = &["Solaris", "Windows", "VM", "ZOS"];
 
+/// Fields, or what they begin with, that take what there is, and why.
+const EVERY_VALUE_IS_RIGHT: &[(&str, &str)] = &[
+    ("solaris", "sections of other platforms are not read"),
+    ("windows", "sections of other platforms are not read"),
+    ("vm", "sections of other platforms are not read"),
+    ("zos", "sections of other platforms are not read"),
+    ("uidMappings", "it is oci-spec's alone, and not read"),
+    ("gidMappings", "it is oci-spec's alone, and not read"),
+];
+
 /// A field as oci-spec declares it.
 struct Field {
     /// In JSON.
@@ -194,6 +204,58 @@ fn the_schema_is_read_as_it_is() {
         assert!(schema.contains(known), "no {known} in {schema:#?}");
     }
     assert!(schema.len() > 140, "{} fields", schema.len());
+}
+
+/// The parts of a path: names, keys in brackets, and the table's `[]` and `{}`.
+fn parts(path: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut rest = path;
+    while !rest.is_empty() {
+        let end = match rest.chars().next() {
+            Some('[') => closing(rest, '[', ']') + 1,
+            Some('{') => closing(rest, '{', '}') + 1,
+            _ => rest.find(['.', '[', '{']).unwrap_or(rest.len()),
+        };
+        parts.push(rest[..end].to_owned());
+        rest = rest[end..].strip_prefix('.').unwrap_or(&rest[end..]);
+    }
+    parts
+}
+
+/// Whether a path is of this field, be it of a list or of one of its elements.
+fn is_of(path: &[String], field: &[String]) -> bool {
+    let list = |parts: &[String]| match parts {
+        [list @ .., index] if index.starts_with('[') => list.to_vec(),
+        parts => parts.to_vec(),
+    };
+    let field = list(field);
+    let same = |(part, field): (&String, &String)| match field.as_str() {
+        "[]" => part.starts_with('['),
+        "{}" => true,
+        // oci-spec's enableCmt is the spec's enableCMT.
+        name => part.eq_ignore_ascii_case(name),
+    };
+    let paths = [path.to_vec(), list(path)];
+    paths.iter().any(|path| path.len() == field.len() && path.iter().zip(&field).all(same))
+}
+
+#[test]
+fn every_field_has_a_bad_value() {
+    let list = output(Command::new(env!("CARGO_BIN_EXE_conformance")).arg("--list-fields"));
+    let rows: Vec<Vec<String>> = list.lines().map(parts).collect();
+    let has_row = |field: &str| rows.iter().any(|row| is_of(row, &parts(field)));
+    let is_right =
+        |field: &str| EVERY_VALUE_IS_RIGHT.iter().any(|(start, _)| field.starts_with(start));
+    let schema = schema();
+    let missing: Vec<_> =
+        schema.iter().filter(|field| !has_row(field) && !is_right(field)).collect();
+    assert!(missing.is_empty(), "no bad value for {missing:#?}");
+    for (start, reason) in EVERY_VALUE_IS_RIGHT {
+        let fields: Vec<_> = schema.iter().filter(|field| field.starts_with(start)).collect();
+        assert!(!fields.is_empty(), "no field begins with {start} ({reason})");
+        let row = fields.into_iter().find(|field| has_row(field));
+        assert!(row.is_none(), "{row:?} has a row, though {reason}");
+    }
 }
 
 #[test]

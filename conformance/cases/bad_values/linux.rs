@@ -36,6 +36,12 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/gidMappings/0/hostID", "-3", &["-3"]).with(&[USER, ("/linux/uidMappings", MAP)]),
     bad("/linux/uidMappings/0/containerID", "\"root\"", &["root"])
         .with(&[USER, ("/linux/gidMappings", MAP)]),
+    bad("/linux/uidMappings/0/hostID", "4294967296", &["4294967296"])
+        .with(&[USER, ("/linux/gidMappings", MAP)]),
+    bad("/linux/gidMappings/0/containerID", "-3", &["-3"])
+        .with(&[USER, ("/linux/uidMappings", MAP)]),
+    bad("/linux/gidMappings/0/size", "\"all\"", &["all"])
+        .with(&[USER, ("/linux/uidMappings", MAP)]),
     bad("/linux/uidMappings/0/size", "4294967296", &["4294967296"])
         .with(&[USER, ("/linux/gidMappings", MAP)]),
     bad("/linux/uidMappings/0", r#"{"containerID": 0, "hostID": 1, "size": 0}"#, &["0"])
@@ -77,4 +83,33 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/readonlyPaths/0", "\"proc/x\"", &["proc/x"]),
     bad("/linux/readonlyPaths/0", "false", &["false"]),
     bad("/linux/mountLabel", "7", &["7"]),
+    bad("/linux/mountLabel", "\"a\\u0000b\"", &["NUL"]),
+    bad("/linux/cgroupsPath", "\"/a\\u0000b\"", &["NUL"]),
+    bad("/linux/maskedPaths/0", "\"/a\\u0000b\"", &["NUL"]),
+    bad("/linux/readonlyPaths/0", "\"/a\\u0000b\"", &["NUL"]),
+    bad("/linux/namespaces/5", r#"{"type": "user", "path": "/a\u0000b"}"#, &["open /a"])
+        .field("linux.namespaces[5].path"),
+    bad("/linux/sysctl/net.ipv4.ip_forward", "\"1\\u0000\"", &["=1"]),
+    bad("/linux/intelRdt/closID", "\"a\\u0000b\"", &["can't be the name"]),
+    bad("/linux/netDevices", "[\"h0\"]", &["sequence"]),
+    bad("/linux/netDevices/h0/name", "7", &["7"]),
+    bad("/linux/netDevices/h0/name", "\"a/b\"", &["a/b"]).field("linux.netDevices[h0].name"),
+    bad("/linux/netDevices/h0/name", "\"1234567890123456\"", &["1234567890123456"])
+        .field("linux.netDevices[h0].name"),
+    bad("/linux/netDevices/a:b/name", "\"eth0\"", &["a:b"]).field("linux.netDevices[a:b]"),
+    bad("/linux/netDevices/nosuch0/name", "\"eth0\"", &["no such device"])
+        .field("linux.netDevices[nosuch0]"),
+    bad("/linux/netDevices/lo/name", "\"lo\"", &["lo", "already"])
+        .field("linux.netDevices[lo].name"),
+    bad("/linux/netDevices/h0", "{}", &["network"])
+        .with(&[("/linux/namespaces", r#"[{"type": "mount"}, {"type": "pid"}, {"type": "uts"}]"#)])
+        .field("linux.netDevices"),
+    bad("/linux/intelRdt/closID", "\"a/b\"", &["a/b"]),
+    bad("/linux/intelRdt/closID", "7", &["7"]),
+    bad("/linux/intelRdt/l3CacheSchema", "\"L3\"", &["L3"]),
+    bad("/linux/intelRdt/memBwSchema", "\"MB:0\"", &["MB:0"]),
+    bad("/linux/intelRdt/schemata", "\"L3:0=f\"", &["L3:0=f"]),
+    bad("/linux/intelRdt/enableMonitoring", "\"yes\"", &["yes"]),
+    bad("/linux/intelRdt/enableCMT", "\"yes\"", &["yes"]),
+    bad("/linux/intelRdt/enableMBM", "1", &["1"]),
 ];

@@ -2,8 +2,31 @@
 
 use super::{Bad, bad};
 
+const MAPPED: &[(&str, &str)] = &[(
+    "/mounts/7",
+    r#"{"destination": "/x", "source": "/etc", "options": ["bind"],
+        "uidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}],
+        "gidMappings": [{"containerID": 0, "hostID": 1000, "size": 10}]}"#,
+)];
+
 /// Field by field.
 pub const ROWS: &[Bad] = &[
+    bad("/mounts/7/uidMappings/0/containerID", "\"root\"", &["root"]).with(MAPPED),
+    bad("/mounts/7/uidMappings/0/hostID", "-3", &["-3"]).with(MAPPED),
+    bad("/mounts/7/uidMappings/0/hostID", "4294967295", &["4294967295"])
+        .with(MAPPED)
+        .field("mounts[7].uidMappings[0]"),
+    bad("/mounts/7/uidMappings/0/size", "0", &["0"]).with(MAPPED),
+    bad("/mounts/7/uidMappings", "[]", &["missing"]).with(MAPPED),
+    bad("/mounts/7/gidMappings/0/containerID", "4294967296", &["4294967296"]).with(MAPPED),
+    bad("/mounts/7/gidMappings/0/hostID", "\"wheel\"", &["wheel"]).with(MAPPED),
+    bad("/mounts/7/gidMappings/0/size", "-1", &["-1"]).with(MAPPED),
+    bad(
+        "/mounts/7",
+        r#"{"destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["size=1\u0000"]}"#,
+        &["NUL"],
+    )
+    .field("mounts[7].options"),
     bad("/mounts/0", r#"{"type": "proc", "source": "proc"}"#, &["missing"])
         .field("mounts[0].destination"),
     bad("/mounts/0", r#"{"destination": ["/x"]}"#, &["sequence"]).field("mounts[0].destination"),

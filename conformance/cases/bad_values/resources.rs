@@ -2,6 +2,34 @@
 
 use super::{Bad, bad};
 
+macro_rules! throttle {
+    ($kind:literal) => {
+        [
+            bad(concat!("/linux/resources/blockIO/", $kind, "/0/major"), "\"x\"", &["x"])
+                .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
+            bad(concat!("/linux/resources/blockIO/", $kind, "/0/minor"), "-1.5", &["-1.5"])
+                .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
+            bad(concat!("/linux/resources/blockIO/", $kind, "/0/rate"), "-1", &["-1"])
+                .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
+        ]
+    };
+}
+
+const DISK: &str = r#"{"major": 8, "minor": 0, "rate": 1}"#;
+const WEIGHED: &[(&str, &str)] = &[(
+    "/linux/resources/blockIO/weightDevice/0",
+    r#"{"major": 8, "minor": 0, "weight": 100, "leafWeight": 100}"#,
+)];
+
+/// Disks, on either version.
+pub const THROTTLES: &[Bad] = [
+    throttle!("throttleReadBpsDevice"),
+    throttle!("throttleWriteBpsDevice"),
+    throttle!("throttleReadIOPSDevice"),
+    throttle!("throttleWriteIOPSDevice"),
+]
+.as_flattened();
+
 /// On either version, without a controller being asked.
 pub const ROWS: &[Bad] = &[
     bad("/linux/resources/memory/limit", "\"1G\"", &["1G"]),
@@ -25,32 +53,10 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/resources/pids/limit", "\"x\"", &["x"]),
     bad("/linux/resources/blockIO/weight", "65536", &["65536"]),
     bad("/linux/resources/blockIO/leafWeight", "-1", &["-1"]),
-    bad("/linux/resources/blockIO/weightDevice/0", r#"{"major": "x", "minor": 0}"#, &["x"])
-        .field("linux.resources.blockIO.weightDevice[0].major"),
-    bad(
-        "/linux/resources/blockIO/throttleReadBpsDevice/0",
-        r#"{"major": 8, "minor": 0, "rate": -1}"#,
-        &["-1"],
-    )
-    .field("linux.resources.blockIO.throttleReadBpsDevice[0].rate"),
-    bad(
-        "/linux/resources/blockIO/throttleWriteBpsDevice/0",
-        r#"{"major": 8, "minor": 0, "rate": "x"}"#,
-        &["x"],
-    )
-    .field("linux.resources.blockIO.throttleWriteBpsDevice[0].rate"),
-    bad(
-        "/linux/resources/blockIO/throttleReadIOPSDevice/0",
-        r#"{"major": 8, "minor": "x", "rate": 1}"#,
-        &["x"],
-    )
-    .field("linux.resources.blockIO.throttleReadIOPSDevice[0].minor"),
-    bad(
-        "/linux/resources/blockIO/throttleWriteIOPSDevice/0",
-        r#"{"major": 8, "minor": 0, "rate": "x"}"#,
-        &["x"],
-    )
-    .field("linux.resources.blockIO.throttleWriteIOPSDevice[0].rate"),
+    bad("/linux/resources/blockIO/weightDevice/0/major", "\"x\"", &["x"]).with(WEIGHED),
+    bad("/linux/resources/blockIO/weightDevice/0/minor", "\"x\"", &["x"]).with(WEIGHED),
+    bad("/linux/resources/blockIO/weightDevice/0/weight", "65536", &["65536"]).with(WEIGHED),
+    bad("/linux/resources/blockIO/weightDevice/0/leafWeight", "-1", &["-1"]).with(WEIGHED),
     bad("/linux/resources/hugepageLimits/0", r#"{"pageSize": "2 MB", "limit": 1}"#, &["2 MB"])
         .field("linux.resources.hugepageLimits[0].pageSize"),
     bad("/linux/resources/hugepageLimits/0", r#"{"pageSize": "2MB", "limit": "x"}"#, &["x"])
@@ -63,10 +69,19 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/resources/rdma/mlx5_0/hcaHandles", "-1", &["-1"]),
     bad("/linux/resources/rdma/mlx5_0/hcaObjects", "-1", &["-1"]),
     bad("/linux/resources/unified/memory.high", "7", &["7"]),
+    bad("/linux/resources/rdma/two words/hcaObjects", "1", &["two words"])
+        .field("linux.resources.rdma"),
+    bad("/linux/resources/cpu/cpus", "\"0\\u0000\"", &["0"]),
 ];
 
 /// Values that v1's kernel or rules refuse.
 pub const V1: &[Bad] = &[
+    bad(
+        "/linux/resources/network/priorities/0",
+        r#"{"name": "two words", "priority": 1}"#,
+        &["two words"],
+    )
+    .field("linux.resources.network.priorities"),
     bad("/linux/resources/unified/memory.high", "\"7\"", &["cgroup v1"])
         .field("linux.resources.unified"),
     bad("/linux/resources/memory/swappiness", "101", &["101"]),

@@ -9,6 +9,15 @@ const RULE: &[(&str, &str)] = &[(
         "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_ERRNO",
                       "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}]}"#,
 )];
+const NOTIFY: &[(&str, &str)] = &[(
+    "/linux/seccomp",
+    r#"{"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent",
+        "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+)];
+const LONG: &str = concat!(
+    "\"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\""
+);
 
 /// Field by field.
 pub const ROWS: &[Bad] = &[
@@ -24,6 +33,12 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/seccomp/architectures/0", "\"SCMP_ARCH_S390X\"", &["SCMP_ARCH_S390X"]).with(ALLOW),
     bad("/linux/seccomp/flags/0", "\"SECCOMP_FILTER_FLAG_DREAM\"", &["SECCOMP_FILTER_FLAG_DREAM"])
         .with(ALLOW),
+    bad("/linux/seccomp/listenerPath", "7", &["7"]).with(NOTIFY),
+    bad("/linux/seccomp/listenerPath", "null", &["missing"]).with(NOTIFY),
+    bad("/linux/seccomp/listenerPath", "\"/a\\u0000b\"", &["NUL"]).with(NOTIFY),
+    bad("/linux/seccomp/listenerPath", LONG, &["aaaa", "name too long"]).with(NOTIFY),
+    bad("/linux/seccomp/listenerMetadata", "7", &["7"]).with(ALLOW),
+    bad("/linux/seccomp/listenerMetadata", "\"of nobody\"", &["of nobody"]).with(ALLOW),
     bad("/linux/seccomp/syscalls/0/names", "[\"getpid\", \"\"]", &["empty string"])
         .with(RULE)
         .field("linux.seccomp.syscalls[0].names[1]"),
