@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod bundle;
+pub mod changes;
 pub mod commands;
 pub mod digest;
 pub mod error;

@@ -176,7 +176,7 @@ impl Bundle<'_> {
         super::unpack_missing(self.store, name, &self.manifest, &self.config, limits)?;
         let stack = self.store.stack(name, &self.config.rootfs.diff_ids)?;
         self.store.use_layers(self.path, &stack.diff_ids())?;
-        overlay::mount(self.path, &stack)
+        overlay::mount(self.path, &self.path.join("rootfs"), &stack)
     }
 
     fn mark(&self) -> Mark {

@@ -15,8 +15,8 @@ use crate::store::Stack;
 /// What the kernel takes as mount options, in bytes: a page with its NUL.
 const OPTION_LIMIT: usize = 4095;
 
-/// Mounts the layers at `bundle/rootfs`; changes go to `bundle/overlay/upper`. Needs root.
-pub fn mount(bundle: &Path, stack: &Stack) -> Result<()> {
+/// Mounts the layers at `rootfs`; changes go to `bundle/overlay/upper`. Needs root.
+pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<()> {
     let upper = bundle.join("overlay/upper");
     let work = bundle.join("overlay/work");
     for (path, mode) in
@@ -28,7 +28,6 @@ pub fn mount(bundle: &Path, stack: &Stack) -> Result<()> {
             .map_err(Error::io("make the directory", &path))?;
     }
     stack.describe_root(open(&upper)?)?;
-    let rootfs = bundle.join("rootfs");
     let mut lower: Vec<PathBuf> = stack.lower_directories().into_iter().cloned().collect();
     if lower.is_empty() {
         // An image without layers; overlayfs wants one all the same.
@@ -54,16 +53,16 @@ pub fn mount(bundle: &Path, stack: &Stack) -> Result<()> {
         });
     }
     let data = CString::new(data)
-        .map_err(|error| Error::io("mount the overlay at", &rootfs)(std::io::Error::from(error)))?;
-    rustix::mount::mount("overlay", &rootfs, "overlay", MountFlags::empty(), data.as_c_str())
-        .map_err(Error::io("mount the overlay at", &rootfs))?;
+        .map_err(|error| Error::io("mount the overlay at", rootfs)(std::io::Error::from(error)))?;
+    rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::empty(), data.as_c_str())
+        .map_err(Error::io("mount the overlay at", rootfs))?;
     let mounted = || -> Result<()> {
-        let rootfs: OwnedFd = open(&rootfs)?.into();
+        let rootfs: OwnedFd = open(rootfs)?.into();
         stack.resolve_implied(Some(&rootfs))
     };
     mounted().inspect_err(|_| {
         // The error at hand is the one to tell; the bundle's removal tries once more.
-        let _ = unmount(&rootfs);
+        let _ = unmount(rootfs);
     })
 }
 

@@ -5,6 +5,7 @@ mod completion;
 mod connection;
 mod copy;
 mod df;
+mod diff;
 mod gc;
 mod import;
 mod inspect;
@@ -12,6 +13,7 @@ mod limits;
 mod list;
 mod load;
 mod login;
+mod mount;
 mod process;
 mod pull;
 mod push;
@@ -90,6 +92,13 @@ enum Command {
     Bundle(bundle::BundleCommand),
     /// Unmount and remove a bundle
     Unbundle(unbundle::Unbundle),
+    /// Mount an image's tree, or list what is mounted
+    Mount(mount::MountCommand),
+    /// Unmount what was mounted
+    #[command(alias = "umount")]
+    Unmount(mount::Unmount),
+    /// List what changed in a bundle or a mounted tree
+    Diff(diff::Diff),
     /// Unpack an image's files into a directory
     Unpack(unpack::Unpack),
 }
@@ -127,6 +136,9 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
         Command::Rm(command) => command.run(&open()?, out),
         Command::Bundle(command) => command.run(&open()?, out),
         Command::Unbundle(command) => command.run(out),
+        Command::Mount(command) => command.run(&open()?, out),
+        Command::Unmount(command) => command.run(&open()?, out),
+        Command::Diff(command) => command.run(&open()?, out),
         Command::Unpack(command) => command.run(&open()?, out),
     }
 }

@@ -4,6 +4,7 @@
 //! oci-layout, index.json, blobs/sha256/<hex>   the layout; a blob is there when it is whole and right
 //! layers/<hex of the diff ID>/fs, layer.json   unpacked layers, likewise
 //! bundles/<hash of the path>                   which layers a bundle's rootfs stands on
+//! mounts/<number>/                             an image's tree mounted somewhere, and what changed there
 //! ingest/<session>/                            what running commands are still making
 //! partial/<hex>                                the first bytes of a blob, for a later pull to go on
 //! index.lock, lock                             held for a change of the index; shared by users of
@@ -41,7 +42,8 @@ pub use usage::occupied;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
-const DIRECTORIES: [&str; 6] = ["blobs", "blobs/sha256", "layers", "bundles", "ingest", "partial"];
+const DIRECTORIES: [&str; 7] =
+    ["blobs", "blobs/sha256", "layers", "bundles", "ingest", "mounts", "partial"];
 
 /// A store on disk.
 #[derive(Clone, Debug)]

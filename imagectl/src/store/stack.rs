@@ -1,11 +1,11 @@
 //! An image's unpacked layers as overlayfs stacks them, and what a plain stack gets wrong.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::Store;
@@ -118,6 +118,77 @@ impl Stack {
         Ok(())
     }
 
+    /// What the layers together show at a path: a directory that a layer only implied, as the layers
+    /// below it describe it.
+    ///
+    /// # Errors
+    /// [`Error::Step`].
+    pub fn shown(&self, path: &[u8]) -> Result<Option<Stat>> {
+        self.find(path).map_err(Error::step("look into a layer"))
+    }
+
+    fn find(&self, path: &[u8]) -> Result<Option<Stat>, Errno> {
+        let (parent, name) = split(path);
+        let mut implied = None;
+        for layer in &self.layers {
+            let (directory, hides) = match hold(&layer.tree, parent)? {
+                Held::Nothing => continue,
+                Held::Directory(fd) => (fd, false),
+                Held::OpaqueDirectory(fd) => (fd, true),
+                Held::Hidden | Held::Other => break,
+            };
+            match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+                Ok(stat) if is_whiteout(&stat) => break,
+                Ok(stat) if layer.implied.contains(path) => drop(implied.get_or_insert(stat)),
+                // A layer below may have a file where this one implies a directory.
+                Ok(stat) if implied.is_some() && !is_directory(&stat) => break,
+                Ok(stat) => return Ok(Some(stat)),
+            }
+            if hides {
+                break;
+            }
+        }
+        Ok(implied)
+    }
+
+    /// The names that the layers together show in a directory.
+    ///
+    /// # Errors
+    /// [`Error::Step`].
+    pub fn names(&self, path: &[u8]) -> Result<BTreeSet<Vec<u8>>> {
+        self.list(path).map_err(Error::step("look into a layer"))
+    }
+
+    fn list(&self, path: &[u8]) -> Result<BTreeSet<Vec<u8>>, Errno> {
+        let (mut names, mut hidden) = (BTreeSet::new(), HashSet::new());
+        for layer in &self.layers {
+            let (directory, hides) = match hold(&layer.tree, path)? {
+                Held::Nothing => continue,
+                Held::Directory(fd) => (fd, false),
+                Held::OpaqueDirectory(fd) => (fd, true),
+                Held::Hidden | Held::Other => break,
+            };
+            for entry in Dir::read_from(&directory)? {
+                let entry = entry?;
+                let name = entry.file_name().to_bytes();
+                if name == b"." || name == b".." || hidden.contains(name) {
+                    continue;
+                }
+                let stat = rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                match is_whiteout(&stat) && !names.contains(name) {
+                    true => drop(hidden.insert(name.to_vec())),
+                    false => drop(names.insert(name.to_vec())),
+                }
+            }
+            if hides {
+                break;
+            }
+        }
+        Ok(names)
+    }
+
     fn resolve_directory(&self, at: usize, path: &[u8], rootfs: Option<&OwnedFd>) -> Result<()> {
         // Where a higher layer has the directory, the turn of that layer decides.
         let covered = self.layers[..at]
@@ -151,6 +222,9 @@ impl Stack {
 
 /// What `tree` holds at `path`, whose components are plain names.
 fn hold(tree: &OwnedFd, path: &[u8]) -> Result<Held, Errno> {
+    if path.is_empty() {
+        return open(tree, b".", OFlags::RDONLY).map(Held::Directory);
+    }
     let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(at, _)| at);
     let mut hides = false;
     for end in ends.chain([path.len()]) {
@@ -170,16 +244,27 @@ fn hold(tree: &OwnedFd, path: &[u8]) -> Result<Held, Errno> {
 }
 
 fn kind(tree: &OwnedFd, path: &[u8]) -> Result<Held, Errno> {
-    let slash = path.iter().rposition(|b| *b == b'/');
-    let (directory, name) = match slash {
-        Some(slash) => (&path[..slash], &path[slash + 1..]),
-        None => (&b"."[..], path),
-    };
+    let (directory, name) = split(path);
+    let directory = if directory.is_empty() { b"." } else { directory };
     let parent = open(tree, directory, OFlags::PATH)?;
-    let stat = rustix::fs::statat(&parent, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
-    let whiteout =
-        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0;
-    Ok(if whiteout { Held::Hidden } else { Held::Other })
+    let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(if is_whiteout(&stat) { Held::Hidden } else { Held::Other })
+}
+
+/// Directory and last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|b| *b == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 fn open(tree: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {

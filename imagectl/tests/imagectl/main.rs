@@ -12,6 +12,7 @@ mod load;
 mod local;
 mod login;
 mod manifests;
+mod mounted;
 mod peers;
 mod people;
 mod pull;
