@@ -101,6 +101,13 @@ fn single_layers(outside: &str) -> Vec<(&'static str, Archive, String, &'static 
         "../../x".into(),
         "'..'",
     ));
+    let ten_thousand = "d/".repeat(10_000);
+    cases.push((
+        "deepest",
+        new().pax(&[("path", &ten_thousand)]).dir("d"),
+        ten_thousand.clone(),
+        "longer than 4095 bytes",
+    ));
     cases.push(("deep", new().pax(&[("path", &deep)]).dir("d"), deep.clone(), "deeper"));
     cases.push((
         "long",
@@ -167,6 +174,40 @@ fn archives_that_do_not_parse() {
             "two-pax",
             Archive::new().pax(&[("path", "a")]).pax(&[("path", "b")]).file("c", "").tar(),
             "two PAX",
+        ),
+        ("bad-time", Archive::new().pax(&[("mtime", "1e9")]).file("a", "").tar(), "mtime"),
+        (
+            "huge-time",
+            Archive::new().pax(&[("mtime", "9223372036854775808")]).file("a", "").tar(),
+            "mtime",
+        ),
+        (
+            "pax-length",
+            Archive::new().entry(b'x', "pax", "", b"99 path=a\n").file("b", "").tar(),
+            "PAX",
+        ),
+        (
+            "pax-no-length",
+            Archive::new().entry(b'x', "pax", "", b"path=a\n").file("b", "").tar(),
+            "PAX",
+        ),
+        (
+            "huge-pax",
+            Archive::new().pax(&[("comment", &"x".repeat(2 << 20))]).file("a", "").tar(),
+            "larger than 1 MiB",
+        ),
+        (
+            "huge-name",
+            Archive::new().entry(b'L', "long", "", &vec![b'x'; 2 << 20]).file("a", "").tar(),
+            "larger than 1 MiB",
+        ),
+        (
+            "sparse-bomb",
+            Archive::new()
+                .pax(&[("GNU.sparse.size", "9223372036854775807"), ("GNU.sparse.map", "0,1")])
+                .file("a", "1")
+                .tar(),
+            "",
         ),
         (
             "sparse-past-the-end",
@@ -303,4 +344,102 @@ fn absolute_names_begin_at_the_rootfs() {
     let inside = tree.join(secret.strip_prefix("/").unwrap());
     assert_eq!(std::fs::read_to_string(inside).unwrap(), "mine");
     assert_untouched(&outside, "absolute");
+}
+
+#[test]
+fn what_stands_in_an_archive_twice_is_what_came_last() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    let outside_path = outside.to_str().unwrap();
+    // File to directory to symlink and back, with something in it each time.
+    let tar = Archive::new()
+        .file("a", "file")
+        .dir("a")
+        .file("a/secret", "inside")
+        .symlink("a", outside_path)
+        .dir("a")
+        .file("a/last", "last")
+        .file("twice", "first")
+        .file("twice", "second")
+        .dir("d")
+        .file("d/x", "x")
+        .symlink("d", outside_path)
+        .tar();
+    registry.image("twice", "t", &[tar], json!({}));
+    let reference = format!("{}/twice:t", registry.address);
+    sandbox.pull(&reference);
+    sandbox.ok(&["unpack", &reference, "tree"]);
+    let layers = sandbox.store().join("layers");
+    for tree in [layers.join(&names(&layers)[0]).join("fs"), sandbox.path.join("tree")] {
+        assert_eq!(names(&tree.join("a")), ["last"]);
+        assert_eq!(std::fs::read_to_string(tree.join("twice")).unwrap(), "second");
+        assert!(tree.join("d").is_symlink());
+    }
+    assert_untouched(&outside, "twice");
+}
+
+#[test]
+fn layers_do_not_depend_on_each_others_timing() {
+    let outside = Sandbox::new();
+    let outside_path = outside.path.join("outside");
+    prepare(&outside_path);
+    // The layer that plants comes late by its size, the one that strikes early, and the other way round.
+    let filler = "x".repeat(3 << 20);
+    let plant = || Archive::new().symlink("x", outside_path.to_str().unwrap());
+    let strike = || Archive::new().file("x/f", "x");
+    for layers in [
+        [plant().file("filler", &filler).tar(), strike().tar()],
+        [plant().tar(), strike().file("filler", &filler).tar()],
+    ] {
+        let registry = Registry::start();
+        registry.image("race", "t", &layers, json!({}));
+        let reference = format!("{}/race:t", registry.address);
+        let said: Vec<String> = ["1", "2", "8"]
+            .iter()
+            .map(|parallel| {
+                let sandbox = Sandbox::new();
+                let pull = ["pull", "-q", "--tls-verify=false", "--parallel", parallel, &reference];
+                sandbox.fails(&pull)
+            })
+            .collect();
+        assert!(said[0].contains("would write through it"), "{said:?}");
+        assert!(said.iter().all(|error| *error == said[0]), "{said:?}");
+        assert_untouched(&outside_path, "race");
+    }
+}
+
+#[test]
+fn names_may_be_any_bytes_but_say_nothing_to_a_terminal() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new()
+        .file("latin1-\u{e9}\u{1b}[2J", "x")
+        .file("new\nline", "x")
+        .file("\u{1b}]0;title\u{7}/../x", "x")
+        .tar();
+    registry.image("bytes", "t", &[tar], json!({}));
+    let error = sandbox.pull_fails(&format!("{}/bytes:t", registry.address));
+    assert!(error.contains(r"\x1b]0;title\x07/../x") && !error.contains('\u{1b}'), "{error}");
+}
+
+#[test]
+fn strangers_setuid_files_are_out_of_others_reach() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::new();
+    let tar = Archive::new().program("suid", b"x").tar();
+    super::store::put_image(
+        &sandbox,
+        "docker.io/library/x:latest",
+        &[tar],
+        json!({ "Cmd": ["/x"] }),
+    );
+    std::fs::create_dir(sandbox.path.join("open")).unwrap();
+    sandbox.ok(&["bundle", "--copy", "x", "open"]);
+    sandbox.ok(&["bundle", "--copy", "x", "made"]);
+    for directory in ["open", "made", "store/layers", "store/bundles", "store/mounts"] {
+        let mode = std::fs::metadata(sandbox.path.join(directory)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o77, 0, "{directory}");
+    }
 }

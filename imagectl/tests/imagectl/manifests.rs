@@ -37,6 +37,10 @@ fn lies_are_refused() {
     let mut traversal = good_layer();
     traversal["digest"] = json!("sha256:../../../etc/passwd");
     let mut upper = good_layer();
+    let mut short = good_layer();
+    short["digest"] = json!(&good_layer()["digest"].as_str().unwrap()[..70]);
+    let mut unknown = good_layer();
+    unknown["digest"] = json!(good_layer()["digest"].as_str().unwrap().replace("sha256", "md5"));
     upper["digest"] = json!(good_layer()["digest"].as_str().unwrap().to_uppercase());
     let other = digest(b"other");
     let wrong_diff_id = registry.blob("x", CONFIG, &config(&[&other]));
@@ -67,6 +71,8 @@ fn lies_are_refused() {
         ("small", manifest(good_config(), json!([small])), "or more, expected"),
         ("large", manifest(good_config(), json!([large])), "size is"),
         ("traversal", manifest(good_config(), json!([traversal])), "64 hex digits"),
+        ("short", manifest(good_config(), json!([short])), "64 hex digits"),
+        ("unknown", manifest(good_config(), json!([unknown])), "not a sha256 digest"),
         ("upper", manifest(good_config(), json!([upper])), "not a sha256 digest"),
         ("huge-config", manifest(huge, json!([good_layer()])), "larger than 4 MiB"),
         ("schema1", json!({ "schemaVersion": 1, "fsLayers": [] }), "schema 1"),
@@ -75,6 +81,25 @@ fn lies_are_refused() {
         let error = sandbox.pull_fails(&format!("{}/x:{tag}", registry.address));
         assert!(error.contains(word), "{tag}: {word:?} is not in: {error}");
     }
+}
+
+#[test]
+fn a_layers_urls_are_never_asked() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let elsewhere = Registry::start();
+    let tar = Archive::new().file("a", "x").tar();
+    let blob = gzip(&tar);
+    let path = format!("/v2/x/blobs/{}", digest(&blob));
+    elsewhere.put(&path, LAYER, &blob);
+    let layer = json!({ "mediaType": "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+        "digest": digest(&blob), "size": blob.len(),
+        "urls": [format!("http://{}{path}", elsewhere.address)] });
+    let config = registry.blob("x", CONFIG, &config(&[&digest(&tar)]));
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+    registry.manifest("x", "t", MANIFEST, &manifest);
+    sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(elsewhere.requests().is_empty(), "nobody else's host is asked");
 }
 
 #[test]
