@@ -1,7 +1,7 @@
 //! Somebody else in the place of one whom the runtime talks to.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,7 +16,7 @@ use crate::agent::Agent;
 use crate::case::{Case, Outcome, Peer};
 use crate::env::Env;
 use crate::trace::STRACE;
-use crate::{ensure, shim};
+use crate::{ensure, ensure_eq, shim};
 
 const GHOST: &[(Peer, &str)] =
     &[(Peer::Runc, "speaks the language of ghost-runc"), (Peer::Crun, "as runc")];
@@ -30,6 +30,14 @@ pub const CASES: &[Case] = &[
     ]),
     Case::new("hardening/remount-of-what-is-the-hosts", host_remount)
         .not_on(&[(Peer::Runc, "remounts it"), (Peer::Crun, "remounts it")]),
+    Case::new("hardening/state-that-others-may-have-written", others_state)
+        .not_on(&[(Peer::Runc, "runs its hooks"), (Peer::Crun, "runs its hooks")]),
+    Case::new("hardening/state-of-another-id", renamed_state).not_on(GHOST),
+    Case::new("hardening/pid-file-with-a-link-in-its-way", pid_file_link).not_on(&[
+        (Peer::Runc, "its temporary file has another name"),
+        (Peer::Crun, "has no temporary file"),
+    ]),
+    Case::new("hardening/own-binary-busy-for-a-moment", busy_binary).needs(STRACE).not_on(GHOST),
     Case::new("hardening/process-that-joins-ends-without-a-word", wordless).not_on(GHOST),
 ];
 
@@ -49,7 +57,7 @@ fn not_a_listener(env: &mut Env) -> Outcome {
     let flags = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     bind(&socket, &SocketAddrUnix::new(&path)?)?;
-    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666))?;
+    fs::set_permissions(&path, Permissions::from_mode(0o666))?;
     listen(&socket, 1)?;
     let start = env.verb("start", &id).spawn()?;
     let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -149,4 +157,68 @@ fn host_remount(env: &mut Env) -> Outcome {
     env.command(&["umount", &name]).ok()?;
     result?;
     env.nothing_left()
+}
+
+/// Somebody else's hooks, in a state directory that is not the caller's alone.
+fn others_state(env: &mut Env) -> Outcome {
+    let hook = env.dir.join("hook");
+    let mut bundle = env.bundle_with(&["true"])?;
+    let touch = json!([{"path": "/bin/touch", "args": ["touch", hook]}]);
+    bundle.set("/hooks", json!({"poststop": touch}))?;
+    let id = env.create(&bundle, "c", &[])?;
+    let dir = env.root().join(&id);
+    let owner = fs::metadata(&dir)?.uid();
+    for (uid, mode) in [(12_345, 0o755), (owner, 0o777), (owner, 0o770)] {
+        chown(&dir, Some(uid), None)?;
+        fs::set_permissions(&dir, Permissions::from_mode(mode))?;
+        for words in [&["delete", "--force"][..], &["state"], &["kill"], &["start"]] {
+            let output = env.runtime(&[words, &[&id]].concat()).exits(1)?;
+            ensure!(output.stderr.contains("others may have written"), "{words:?}: {output}");
+        }
+        ensure!(!hook.exists(), "the hook has run");
+    }
+    fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+    env.runtime(&["delete", "--force", &id]).ok()?;
+    ensure!(hook.exists(), "the hook has not run");
+    env.nothing_left()
+}
+
+fn renamed_state(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["true"])?;
+    let id = env.create(&bundle, "c", &[])?;
+    let other = env.id("other");
+    fs::rename(env.root().join(&id), env.root().join(&other))?;
+    let output = env.runtime(&["kill", &other]).exits(1)?;
+    for word in ["it is of container", &id] {
+        ensure!(output.stderr.contains(word), "{word}: {output}");
+    }
+    fs::rename(env.root().join(&other), env.root().join(&id))?;
+    ensure_eq!(env.status(&id)?, "created", "status");
+    Ok(())
+}
+
+fn pid_file_link(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["true"])?;
+    let victim = env.dir.join("victim");
+    fs::write(&victim, "untouched")?;
+    let pid_file = env.dir.join("pid");
+    let (dir, pid) = (bundle.dir.to_string_lossy(), pid_file.to_string_lossy());
+    let id = env.id("c");
+    env.adopt(&id);
+    let script =
+        format!("ln -s '{}' '{}/.pid.'$$; exec \"$@\"", victim.display(), env.dir.display());
+    env.runtime(&["create", "--bundle", &dir, "--pid-file", &pid, &id])
+        .under(&["sh", "-c", &script, "sh"])
+        .ok()?;
+    ensure_eq!(fs::read_to_string(&victim)?, "untouched", "the file that the link leads to");
+    ensure_eq!(fs::read_to_string(&pid_file)?, env.pid(&id)?.to_string(), "the pid file");
+    Ok(())
+}
+
+/// Who is refused to open it for writing is counted as a writer for a moment.
+fn busy_binary(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["true"])?;
+    let words = ["-e", "trace=execveat", "-e", "inject=execveat:error=ETXTBSY:when=1..3"];
+    env.run(&bundle)?.under(&[&["strace", "-o", "/dev/null"][..], &words].concat()).ok()?;
+    Ok(())
 }

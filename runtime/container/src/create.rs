@@ -1,6 +1,7 @@
 //! create and run: from a bundle to a process that waits for its start.
 
 use std::fs;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
@@ -446,6 +447,16 @@ pub fn write_pid_file(path: &Path, pid: i32) -> Result<(), Error> {
     let step = || format!("write pid file {}", path.display());
     let name = path.file_name().ok_or(Errno::EISDIR).context(step)?.to_string_lossy();
     let part = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    fs::write(&part, pid.to_string()).context(step)?;
+    let make = || fs::File::options().write(true).create_new(true).open(&part);
+    let mut file = match make() {
+        // Of a process of this number that was killed, or a link that somebody has put in its way.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::remove_file(&part).context(step)?;
+            make()
+        }
+        made => made,
+    }
+    .context(step)?;
+    file.write_all(pid.to_string().as_bytes()).context(step)?;
     fs::rename(&part, path).context(step)
 }

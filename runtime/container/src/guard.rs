@@ -20,6 +20,9 @@ use sys::mount::{SetAttr, attr, clone_tree, mount_setattr};
 use crate::error::{Context, Error};
 
 const SELF: &CStr = c"/proc/self/exe";
+const STEP: &str = "execute the runtime's own binary again";
+/// A container that tries to open the binary for writing counts as a writer until it is refused.
+const TRIES: usize = 1000;
 /// The owner of what only an administrator may change.
 const ROOT: u32 = 0;
 
@@ -42,8 +45,13 @@ pub fn protect_own_binary() -> Result<(), Error> {
     }));
     let args: Vec<&CStr> = args.iter().map(CString::as_c_str).collect();
     let env: Vec<&CStr> = env.iter().map(CString::as_c_str).collect();
-    let errno = sys::process::fexecve(safe.as_fd(), &args, &env);
-    Err(Error::system("execute the runtime's own binary again", errno))
+    for _ in 0..TRIES {
+        match sys::process::fexecve(safe.as_fd(), &args, &env) {
+            Errno::ETXTBSY => {}
+            errno => return Err(Error::system(STEP, errno)),
+        }
+    }
+    Err(Error::system(STEP, Errno::ETXTBSY))
 }
 
 fn strings(list: impl Iterator<Item = std::ffi::OsString>) -> Vec<CString> {

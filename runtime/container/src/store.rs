@@ -267,11 +267,31 @@ pub(crate) struct Entry {
 impl Entry {
     fn open(path: &Path, id: &str) -> Result<Entry, Error> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        match nix::fcntl::open(path, flags, Mode::empty()) {
-            Ok(dir) => Ok(Entry { id: id.to_owned(), path: path.to_owned(), dir }),
-            Err(Errno::ENOENT | Errno::ENOTDIR) => Err(Error::NotFound),
-            Err(errno) => Err(Error::system(format!("open {}", path.display()), errno)),
+        let dir = match nix::fcntl::open(path, flags, Mode::empty()) {
+            Ok(dir) => dir,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Err(Error::NotFound),
+            Err(errno) => return Err(Error::system(format!("open {}", path.display()), errno)),
+        };
+        let entry = Entry { id: id.to_owned(), path: path.to_owned(), dir };
+        entry.check_owner()?;
+        Ok(entry)
+    }
+
+    /// What is in there says what we signal, remove and run: only root and the caller may have written
+    /// it.
+    fn check_owner(&self) -> Result<(), Error> {
+        let step = || format!("stat {}", self.path.display());
+        let stat = nix::sys::stat::fstat(&self.dir).context(step)?;
+        let (owner, mode) = (stat.st_uid, stat.st_mode & 0o7777);
+        let ours = owner == 0 || owner == nix::unistd::geteuid().as_raw();
+        if ours && mode & 0o022 == 0 {
+            return Ok(());
         }
+        let reason = format!(
+            "{} belongs to user {owner} and has mode {mode:o}: others may have written to it",
+            self.path.display()
+        );
+        Err(Error::State { id: self.id.clone(), reason })
     }
 
     /// Serialises those who change one container; released when dropped.
@@ -302,13 +322,17 @@ impl Entry {
     }
 
     pub fn load(&self) -> Result<State, Error> {
-        match self.read(STATE)? {
-            None => Err(Error::NotFound),
-            Some(text) => serde_json::from_slice(&text).map_err(|error| Error::State {
-                id: self.id.clone(),
-                reason: format!("{}: {error}", self.path.join(STATE).display()),
-            }),
+        let Some(text) = self.read(STATE)? else { return Err(Error::NotFound) };
+        let failed = |reason: String| {
+            let reason = format!("{}: {reason}", self.path.join(STATE).display());
+            Error::State { id: self.id.clone(), reason }
+        };
+        let state: State =
+            serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+        if state.id != self.id {
+            return Err(failed(format!("it is of container {:?}", state.id)));
         }
+        Ok(state)
     }
 
     pub fn save(&self, state: &State) -> Result<(), Error> {

@@ -62,6 +62,8 @@ struct QueryAttr {
     attach_flags: u32,
     prog_ids: u64,
     prog_cnt: u32,
+    /// The kernel looks at every byte, and no padding is promised to be 0.
+    reserved: u32,
 }
 
 /// The part that opens a program by its id.
@@ -202,6 +204,7 @@ pub fn device_filters(cgroup: BorrowedFd<'_>, ids: &mut [u32]) -> Result<usize> 
         attach_flags: 0,
         prog_ids: ids.as_mut_ptr() as u64,
         prog_cnt: ids.len() as u32,
+        reserved: 0,
     };
     // SAFETY: PROG_QUERY reads a QueryAttr and writes at most `prog_cnt` ids at `prog_ids`, which
     // is `ids`, borrowed for the call.

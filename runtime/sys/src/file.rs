@@ -139,7 +139,8 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
         message.msg_iov = &mut part;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = libc::CMSG_SPACE(DESCRIPTOR) as usize;
+        // Without the padding, in which there would be room for a second one.
+        message.msg_controllen = libc::CMSG_LEN(DESCRIPTOR) as usize;
         let flags = libc::MSG_CMSG_CLOEXEC;
         check(libc::recvmsg(socket.as_raw_fd(), &mut message, flags) as libc::c_long)?;
         let header = libc::CMSG_FIRSTHDR(&message);

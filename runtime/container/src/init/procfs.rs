@@ -7,11 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
 use sys::mount::{attr, fsconfig_create, fsmount, fsopen};
 
 use super::{Step, failure};
+
+/// `PROC_ROOT_INO` of the kernel.
+const ROOT: u64 = 1;
 
 /// The procfs of the container's pid namespace.
 #[derive(Debug, Default)]
@@ -75,5 +78,6 @@ fn detached() -> Result<OwnedFd, Errno> {
 fn visible() -> Result<OwnedFd, Errno> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let fd = nix::fcntl::open("/proc", flags, Mode::empty())?;
-    if is_procfs(&fd)? { Ok(fd) } else { Err(Errno::EXDEV) }
+    // A directory of it would lead elsewhere than its root.
+    if is_procfs(&fd)? && fstat(&fd)?.st_ino == ROOT { Ok(fd) } else { Err(Errno::EXDEV) }
 }

@@ -59,4 +59,22 @@ mod tests {
         drop(far);
         assert!(matches!(receive(&near.into()), Err(Errno::EBADMSG)));
     }
+
+    #[test]
+    fn a_second_descriptor_is_not_kept() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let (mut here, one) = UnixStream::pair().unwrap();
+        let (mut other, two) = UnixStream::pair().unwrap();
+        let descriptors = [one.as_raw_fd(), two.as_raw_fd()];
+        let rights = [ControlMessage::ScmRights(&descriptors)];
+        let name = [IoSlice::new(b"/dev/ptmx")];
+        sendmsg::<()>(far.as_raw_fd(), &name, &rights, MsgFlags::empty(), None).unwrap();
+        drop((one, two));
+        drop(receive(&near.into()).unwrap());
+        // Nobody has the other ends any more.
+        for end in [&mut here, &mut other] {
+            end.set_nonblocking(true).unwrap();
+            assert_eq!(end.read(&mut [0]).unwrap(), 0);
+        }
+    }
 }
