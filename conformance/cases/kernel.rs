@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Names, numbers on x86-64, and the versions of Linux that brought them.
-const NEEDED: &[(&str, u32, &str)] = &[
+pub(super) const NEEDED: &[(&str, u32, &str)] = &[
     ("clone3", 435, "5.3"),
     ("close_range", 436, "5.9"),
     ("execveat", 322, "3.19"),
@@ -53,7 +53,7 @@ const ENOSYS: u32 = 38;
 const EINVAL: u32 = 22;
 
 /// What the error says of it.
-fn remark(name: &str, since: &str) -> String {
+pub(super) fn remark(name: &str, since: &str) -> String {
     format!("function not implemented (this kernel, or a filter, has no {name} of Linux {since})")
 }
 

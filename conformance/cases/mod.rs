@@ -7,6 +7,7 @@ mod cgroups_hybrid;
 mod cgroups_v1;
 mod cgroups_v2;
 mod check;
+mod check_host;
 mod completion;
 mod devices;
 mod engine_calls;
@@ -115,6 +116,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         events::CASES,
         bad_values::CASES,
         check::CASES,
+        check_host::CASES,
         resources::CASES,
         other_platforms::CASES,
         budget::CASES,

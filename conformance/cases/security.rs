@@ -66,12 +66,12 @@ fn untouched(dir: &Path) -> Outcome {
     Ok(())
 }
 
-fn hash(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn hash(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(fs::read(path)?)
 }
 
 /// A copy of the runtime that an attack may hit, and a call of it.
-fn copied_runtime(env: &Env) -> Result<std::path::PathBuf, Failure> {
+pub(super) fn copied_runtime(env: &Env) -> Result<std::path::PathBuf, Failure> {
     let copy = env.dir.join(env.shared.runtime.file_name().unwrap_or_default());
     fs::copy(&env.shared.runtime, &copy)?;
     if env.user.is_some() {
@@ -81,7 +81,7 @@ fn copied_runtime(env: &Env) -> Result<std::path::PathBuf, Failure> {
 }
 
 /// The runtime's words, said by the copy.
-fn by_copy(env: &Env, copy: &Path, words: &[&str]) -> crate::call::Call {
+pub(super) fn by_copy(env: &Env, copy: &Path, words: &[&str]) -> crate::call::Call {
     let root = env.root().to_string_lossy().into_owned();
     let program = copy.to_string_lossy().into_owned();
     let call = env.command(&[&[program.as_str(), "--root", &root], words].concat());
@@ -148,7 +148,7 @@ pub(super) fn self_exe_exec(env: &mut Env) -> Outcome {
 
 /// Call again while the binary is busy: an attempt to open it for writing, which the kernel counts
 /// before it looks at the read-only mount, keeps it from being run for that moment.
-fn persistent(call: impl Fn() -> Result<Output, Failure>) -> Result<Output, Failure> {
+pub(super) fn persistent(call: impl Fn() -> Result<Output, Failure>) -> Result<Output, Failure> {
     let mut result = call();
     for _ in 0..200 {
         match &result {

@@ -70,7 +70,7 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/resources/rdma/mlx5_0/hcaObjects", "-1", &["-1"]),
     bad("/linux/resources/unified/memory.high", "7", &["7"]),
     bad("/linux/resources/rdma/two words/hcaObjects", "1", &["two words"])
-        .field("linux.resources.rdma"),
+        .field("linux.resources.rdma[two words]"),
     bad("/linux/resources/cpu/cpus", "\"0\\u0000\"", &["0"]),
 ];
 
@@ -81,7 +81,7 @@ pub const V1: &[Bad] = &[
         r#"{"name": "two words", "priority": 1}"#,
         &["two words"],
     )
-    .field("linux.resources.network.priorities"),
+    .field("linux.resources.network.priorities[0].name"),
     bad("/linux/resources/unified/memory.high", "\"7\"", &["cgroup v1"])
         .field("linux.resources.unified"),
     bad("/linux/resources/memory/swappiness", "101", &["101"]),

@@ -94,10 +94,12 @@ fn hugetlb(limits: &[LinuxHugepageLimit], suffix: &str, writes: &mut Vec<Write>)
 fn rdma<'a>(
     devices: impl IntoIterator<Item = (&'a String, &'a LinuxRdma)>,
     writes: &mut Vec<Write>,
-) {
+) -> Result<()> {
+    let mut errors = Vec::new();
     let mut devices: Vec<_> = devices.into_iter().collect();
     devices.sort_by_key(|(name, _)| *name);
     for (name, limit) in devices {
+        errors.extend(check_word(format!("rdma[{name}]"), name).err());
         let mut value = name.clone();
         if let Some(handles) = limit.hca_handles() {
             value += &format!(" hca_handle={handles}");
@@ -107,6 +109,15 @@ fn rdma<'a>(
         }
         writes.push(Write::new("rdma", "rdma.max", value));
     }
+    Error::all(errors)
+}
+
+/// A name that the kernel reads up to the next blank.
+fn check_word(field: String, name: &str) -> Result<()> {
+    if !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '\0') {
+        return Ok(());
+    }
+    Err(Error::Invalid { field, value: name.to_owned(), reason: "is not the name of a device" })
 }
 
 /// The "major:minor" of a block device.

@@ -40,13 +40,15 @@ pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Resul
         if let Some(class) = set(network.class_id()) {
             writes.push(Write::new("net_cls", "net_cls.classid", class));
         }
-        for priority in network.priorities().iter().flatten() {
+        for (index, priority) in network.priorities().iter().flatten().enumerate() {
+            let field = format!("network.priorities[{index}].name");
+            errors.extend(super::check_word(field, priority.name()).err());
             let value = format!("{} {}", priority.name(), priority.priority());
             writes.push(Write::new("net_prio", "net_prio.ifpriomap", value));
         }
     }
     if let Some(devices) = resources.rdma() {
-        rdma(devices, &mut writes);
+        errors.extend(rdma(devices, &mut writes).err());
     }
     Error::all(errors).map(|()| writes)
 }

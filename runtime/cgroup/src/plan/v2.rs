@@ -30,7 +30,7 @@ pub(crate) fn plan(resources: &LinuxResources) -> Result<Vec<Write>> {
         errors.extend(hugetlb(limits, "max", &mut writes).err());
     }
     if let Some(devices) = resources.rdma() {
-        rdma(devices, &mut writes);
+        errors.extend(rdma(devices, &mut writes).err());
     }
     if let Some(files) = resources.unified() {
         errors.extend(unified(files, &mut writes).err());

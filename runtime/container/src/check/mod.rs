@@ -48,7 +48,12 @@ fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
         report.keep(place::plan_scope(bundle, &cgroup));
         if let Some((init, _)) = planned {
             report.take(devices(&init));
-            if let Err(why) = trial::run(&options, &cgroup, &mut report) {
+            // In our own mount namespace, as create does it: the trial has one where it may do more.
+            let copied: Result<(), Error> =
+                if init.rootfs.opened_by_init { Ok(()) } else { init.rootfs.open_root() };
+            if report.keep(copied).is_some()
+                && let Err(why) = trial::run(&options, &cgroup, &mut report)
+            {
                 warnings.push(Finding::warning("root.path", why));
             }
         }

@@ -1,6 +1,7 @@
 //! Runs the container's init until it is ready, where it leaves no trace, and ends it.
 
 use cgroup::Cgroup;
+use nix::errno::Errno;
 
 use super::{finding, overlay};
 use crate::create::{CreateOptions, new_state, proceed};
@@ -31,7 +32,15 @@ pub(super) fn run(
     if rootfs.parent().is_none() {
         return Err(not_tried("the rootfs is the host's".to_owned()));
     }
-    overlay::cover(&rootfs).map_err(|(step, errno)| not_tried(format!("{step}: {}", Os(errno))))?;
+    match overlay::cover(&rootfs) {
+        Ok(()) => {}
+        Err((step, Errno::ENOSYS)) => {
+            // Without the same calls no container is made.
+            report.push(Error::system(step, Errno::ENOSYS));
+            return Ok(());
+        }
+        Err((step, errno)) => return Err(not_tried(format!("{step}: {}", Os(errno)))),
+    }
     let mut left_out: Vec<String> = Vec::new();
     for _ in 0..MOST {
         let input = plan::Input::new(options, cgroup);

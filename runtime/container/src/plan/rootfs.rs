@@ -60,13 +60,18 @@ impl RootfsPlan {
         trees.iter().filter_map(|tree| tree.copy().ok()).map(|fd| fd.as_raw_fd()).collect()
     }
 
+    /// Copies the root file system. The error comes with what was done.
+    pub fn open_root<E: From<(String, Errno)>>(&self) -> Result<(), E> {
+        Ok(self.tree.open().map_err(|(step, errno)| (format!("root.path: {step}"), errno))?)
+    }
+
     /// Copies every part of the host's tree that the container gets; `translate` makes those
     /// translate ids that shall. The error comes with what was done.
     pub fn open_trees<E: From<(String, Errno)>>(
         &self,
         translate: &mut dyn FnMut(usize, BorrowedFd<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.tree.open().map_err(|(step, errno)| (format!("root.path: {step}"), errno))?;
+        self.open_root()?;
         for (index, mount) in self.mounts.iter().enumerate() {
             let named = |(step, errno)| (format!("{}: {step}", mount.name), errno);
             match &mount.source {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::cli::{Entry, flag};
 use crate::context::Context;
 use crate::error::Error;
+use crate::kernel;
 use crate::output::{self, json};
 
 /// The command's place in the table.
@@ -41,7 +42,10 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let dir = dir.unwrap_or_else(|| Path::new(".").to_owned());
     // The plan warns of what the findings tell with their places.
     log::set_max_level(log::LevelFilter::Error);
-    let findings = container::check(&context.root()?, &dir, context.systemd_cgroup);
+    let mut findings = container::check(&context.root()?, &dir, context.systemd_cgroup);
+    for finding in &mut findings {
+        finding.message = kernel::explained(std::mem::take(&mut finding.message));
+    }
     output::print(&print(&dir, &findings)?)?;
     Ok(u8::from(findings.iter().any(|finding| finding.kind != Kind::Warning)))
 }
