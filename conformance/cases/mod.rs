@@ -10,6 +10,7 @@ mod check;
 mod check_host;
 mod completion;
 mod devices;
+mod differential;
 mod engine_calls;
 mod errors;
 mod events;
@@ -67,6 +68,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         kernel_files::CASES,
         lifecycle::CASES,
         formats::CASES,
+        differential::CASES,
         completion::CASES,
         engine_calls::CASES,
         errors::CASES,

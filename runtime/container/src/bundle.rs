@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use serde::de::DeserializeOwned;
 
-use crate::error::{Context, Error, Violation, list};
+use crate::error::{Context, Error, Os, Violation, list};
 use crate::json_path;
 use crate::json_tree::Node;
 use crate::place;
@@ -32,7 +33,14 @@ impl Bundle {
     pub fn load(dir: &Path, systemd_cgroup: bool) -> Result<Bundle, Error> {
         let path = dir.canonicalize().context(|| format!("bundle {}", dir.display()))?;
         let file = path.join("config.json");
-        match read(&file)? {
+        let contents = match read(&file) {
+            // The words "no such file" would be taken for the program's.
+            Err(Error::System { source: Os(Errno::ENOENT), .. }) => {
+                return Err(Error::NoConfig { path: file });
+            }
+            contents => contents?,
+        };
+        match contents {
             (text, Ok(spec)) => Ok(Bundle { path, spec, text, unknown: Vec::new() }),
             (text, Err(error)) => {
                 explain(type_errors::all(&file, &text, error), path, text, systemd_cgroup)

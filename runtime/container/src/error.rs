@@ -90,6 +90,15 @@ pub enum Error {
     /// The container's process runs already.
     #[error("cannot start an already running container")]
     StartRunning,
+    /// The container's process is frozen.
+    #[error("cannot start a container in the paused state")]
+    StartPaused,
+    /// A bundle's directory has no config.json.
+    #[error("JSON specification file {} not found", path.display())]
+    NoConfig {
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Only a stopped container can be deleted without force.
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped {

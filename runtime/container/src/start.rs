@@ -23,7 +23,8 @@ impl Container {
             Status::Created => {}
             Status::Creating => return Err(Error::NotRunning),
             Status::Stopped => return Err(Error::StartStopped),
-            _ => return Err(Error::StartRunning),
+            Status::Paused => return Err(Error::StartPaused),
+            Status::Running => return Err(Error::StartRunning),
         }
         // Not before: another start may be waiting at the container's socket.
         let readiness = notify.map(|host| self.readiness(host)).transpose()?.flatten();

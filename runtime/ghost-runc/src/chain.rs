@@ -2,13 +2,18 @@
 
 use std::error::Error;
 
+use container::Os;
+use nix::errno::Errno;
+
 /// The error and its sources, outermost first, as `a: b: c`.
 pub fn text(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         text.push_str(": ");
-        text.push_str(&cause.to_string());
+        // Engines look for the kernel's words as Go writes them.
+        let errno = cause.downcast_ref::<Errno>();
+        text.push_str(&errno.map_or_else(|| cause.to_string(), |errno| Os(*errno).to_string()));
         source = cause.source();
     }
     text

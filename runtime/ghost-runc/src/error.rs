@@ -125,10 +125,11 @@ impl Error {
         Error::File { action, path: path.to_owned(), source: source.into() }
     }
 
-    /// The exit code of the runtime: 255 tells a failed exec from a failed process.
+    /// The exit code of the runtime: 255 tells a failed exec from a failed process. As runc's all.
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Exec { .. } => 255,
+            Error::UnknownCommand { .. } => 3,
             _ => 1,
         }
     }

@@ -160,9 +160,14 @@ fn usage_errors_are_one_clear_line() {
         (&["list", "--format", "xml"], "invalid format option"),
         (&["--log-format", "xml", "list"], "invalid log-format: xml"),
         (&["--root", "/run/..", "list"], "option --root argument should not be set to /"),
-        (&["bogus"], "no such command: \"bogus\" (see 'ghost-runc --help')"),
     ] {
         assert_eq!(scratch.run(arguments).error(), expected, "{arguments:?}");
+    }
+    for arguments in [&["bogus"][..], &["help", "bogus"]] {
+        let ran = scratch.run(arguments);
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "as runc's: {arguments:?}");
+        let error = message(&ran.stderr);
+        assert_eq!(error, "no such command: \"bogus\" (see 'ghost-runc --help')");
     }
 }
 

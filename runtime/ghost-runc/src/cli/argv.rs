@@ -50,7 +50,7 @@ pub fn normalise(
             (Some((flag, false)), Some(value)) => match value.to_str().and_then(go_bool) {
                 Some(true) => flags.push(flag),
                 Some(false) => flags.retain(|other| *other != flag),
-                None => flags.push(argument),
+                None => flags.push(joined(&flag, Some(value.to_owned()))),
             },
         }
     }
@@ -119,6 +119,7 @@ mod tests {
             ("-tty=true", "--tty"),
             ("-t --tty=false", ""),
             ("--tty=maybe", "--tty=maybe"),
+            ("-t=maybe", "--tty=maybe"),
             ("-unknown=1", "--unknown=1"),
             ("-help", "--help"),
         ] {

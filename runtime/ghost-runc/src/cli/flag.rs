@@ -1,5 +1,6 @@
 //! Kinds of flags, and their values.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::ValueParser;
@@ -31,15 +32,15 @@ pub fn count(name: &'static str, help: &'static str) -> Arg {
     value(name, help).value_name("n").value_parser(clap::value_parser!(u32))
 }
 
-/// A flag with a path.
+/// A flag with a path, which may be empty: engines take a flag back with that.
 pub fn file(name: &'static str, help: &'static str) -> Arg {
-    value(name, help).value_name("file").value_parser(ValueParser::path_buf())
+    value(name, help).value_name("file").value_parser(ValueParser::os_string())
 }
 
 /// The path given with a flag of either kind.
 pub fn path(matches: &ArgMatches, name: &str) -> Option<PathBuf> {
-    if let Ok(path) = matches.try_get_one::<PathBuf>(name) {
-        return path.cloned();
+    if let Ok(path) = matches.try_get_one::<OsString>(name) {
+        return path.map(PathBuf::from);
     }
     matches.get_one::<String>(name).map(PathBuf::from)
 }

@@ -55,9 +55,16 @@ struct Data {
 struct IntelRdt {}
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
+    let given = flag::text(arguments, "interval").unwrap_or_default();
+    let backwards = given.strip_prefix('-');
+    let interval = duration(backwards.unwrap_or(given)).ok_or_else(|| Error::InvalidValue {
+        flag: "--interval".to_owned(),
+        value: given.to_owned(),
+    })?;
     let container = context.store()?.load(cli::id(arguments)?)?;
-    let interval = flag::text(arguments, "interval").and_then(duration);
-    let interval = interval.filter(|interval| !interval.is_zero()).ok_or(Error::Interval)?;
+    if interval.is_zero() || backwards.is_some() {
+        return Err(Error::Interval);
+    }
     let interval = interval.min(LONGEST);
     let id = container.id();
     if container.status()? == Status::Stopped {

@@ -31,7 +31,8 @@ fn flags() -> Vec<Arg> {
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let pids = context.store()?.load(cli::id(arguments)?)?.pids()?;
     output::print(&match flag::text(arguments, "format") {
-        Some("json") => json::compact("pids", &pids)? + "\n",
+        // A stopped container's are null.
+        Some("json") => json::compact("pids", &Some(&pids).filter(|all| !all.is_empty()))? + "\n",
         Some("table") => {
             let options: Vec<&str> = cli::operands(arguments).skip(1).collect();
             filter(&host_ps(&options)?, &pids)?

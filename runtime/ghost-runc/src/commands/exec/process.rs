@@ -15,7 +15,10 @@ pub fn flags() -> Vec<Arg> {
         flag::list("env", "set an environment variable").short('e'),
         flag::switch("tty", "give it a terminal").short('t'),
         flag::value("user", "user and group to run as: uid[:gid]").short('u'),
-        flag::list("additional-gids", "an additional group").short('g'),
+        flag::list("additional-gids", "an additional group")
+            .value_name("gid")
+            .value_parser(clap::value_parser!(i64))
+            .short('g'),
         flag::value("process-label", "SELinux label to run with"),
         flag::value("apparmor", "AppArmor profile to run with"),
         flag::switch("no-new-privs", "set no_new_privs"),
@@ -86,8 +89,8 @@ fn set_user(process: &mut Process, arguments: &ArgMatches) -> Result<(), Error> 
         user.set_uid(number("uid", uid)?);
     }
     let mut groups = user.additional_gids().clone().unwrap_or_default();
-    for gid in flag::texts(arguments, "additional-gids") {
-        groups.push(number("additional gid", gid)?);
+    for gid in arguments.get_many::<i64>("additional-gids").into_iter().flatten() {
+        groups.push(number("additional gid", &gid.to_string())?);
     }
     user.set_additional_gids(Some(groups).filter(|groups| !groups.is_empty()));
     Ok(())
