@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Signal;
+
 use super::engine::{self, Daemon};
 use super::image;
 use crate::call::{Call, wait_until};
@@ -92,6 +94,18 @@ impl<'a> Containerd<'a> {
         let image = image::archive(env, layer)?.to_string_lossy().into_owned();
         containerd.ctr(&["images", "import", "--snapshotter", "native", &image]).ok()?;
         Ok(containerd)
+    }
+
+    /// End the daemon without a chance to tidy up, and start another in its place.
+    pub fn crash_and_start(&mut self) -> Outcome {
+        self.daemon.signal(Signal::KILL)?;
+        let again = start(self.env, &self.dir)?;
+        std::mem::replace(&mut self.daemon, again).crash()
+    }
+
+    /// Change the configuration, for the next daemon.
+    pub fn configure(&self, config: &str) -> Outcome {
+        Ok(fs::write(self.dir.join("config.toml"), config)?)
     }
 
     /// The daemon's socket.
@@ -419,9 +433,7 @@ fn daemon_crash(env: &mut Env) -> Outcome {
     let mut containerd = Containerd::new(env)?;
     containerd.start("a", "sleep 1000")?;
     let pid = containerd.pid("a")?;
-    containerd.daemon.signal(rustix::process::Signal::KILL)?;
-    let again = start(env, &containerd.dir)?;
-    std::mem::replace(&mut containerd.daemon, again).crash()?;
+    containerd.crash_and_start()?;
     ensure_eq!(containerd.pid("a")?, pid, "pid after a restart of the daemon");
     containerd.exec(&[], "a", &["true"]).ok()?;
     containerd.delete("a")?;

@@ -20,6 +20,7 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's 
 pub const CASES: &[Case] = &[
     Case::new("containerd/update", update).needs(CONTAINERD).not_on(CRUN),
     Case::new("containerd/cri-pod", pod).needs(CONTAINERD).not_on(CRUN),
+    Case::new("containerd/cri-change-of-runtime", change).needs(CONTAINERD).not_on(CRUN),
 ];
 
 /// The namespace that the CRI plugin keeps everything in.
@@ -37,12 +38,6 @@ fn call(containerd: &Containerd, method: &str, message: &Value) -> Result<Output
     // Debian's python, whose module it is.
     let words = ["/usr/bin/python3", &script, &socket, method, &message, &header];
     containerd.env.command(&words).limit(containerd.env.shared.limit * 3).output()
-}
-
-fn answer(containerd: &Containerd, method: &str, message: &Value) -> Result<Value, Failure> {
-    let output = call(containerd, method, message)?;
-    ensure_eq!((output.code(), output.stderr.as_str()), (0, ""), "{method}");
-    output.json()
 }
 
 fn update(env: &mut Env) -> Outcome {
@@ -67,75 +62,160 @@ fn update(env: &mut Env) -> Outcome {
     containerd.end()
 }
 
-fn pod(env: &mut Env) -> Outcome {
-    // The sandbox's own process is the image's default command. Its score of -998 needs a capability
-    // that a sandbox's root may lack.
-    let config = format!(
-        "{}\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"{IMAGE}\"\n  \
-         restrict_oom_score_adj = true\n\n[plugins.\"io.containerd.grpc.v1.cri\".containerd]\n  \
-         snapshotter = \"native\"\n",
-        manual::snippet(env, "containerd-config")?
-    );
-    let containerd = Containerd::with_config(env, KUBERNETES, &config, &image::layer(env)?)?;
-    containerd.ctr(&["images", "tag", "box:latest", IMAGE]).ok()?;
-    let runtime = |method: &str, message: Value| {
-        let method = format!("/runtime.v1.RuntimeService/{method}");
+/// The manual's configuration, and what a machine of the cases needs: the sandbox's own process is the
+/// image's default command, and its score of -998 needs a capability that a sandbox's root may lack.
+fn config(env: &Env, default_runtime: &str) -> Result<String, Failure> {
+    let cri = "[plugins.\"io.containerd.grpc.v1.cri\"";
+    let manual = manual::snippet(env, "containerd-config")?;
+    Ok(format!(
+        "{manual}\n{cri}]\n  sandbox_image = \"{IMAGE}\"\n  restrict_oom_score_adj = true\n\n\
+         {cri}.containerd]\n  snapshotter = \"native\"\n  \
+         default_runtime_name = \"{default_runtime}\"\n"
+    ))
+}
+
+/// containerd with its CRI plugin.
+struct Cri<'a> {
+    containerd: Containerd<'a>,
+}
+
+/// The pod has the machine's network, as no CNI plugin is configured; so it has no host name.
+fn host_network() -> Value {
+    json!({"1": 2})
+}
+
+impl<'a> Cri<'a> {
+    fn start(env: &'a Env<'a>, default_runtime: &str) -> Result<Self, Failure> {
+        let (config, layer) = (config(env, default_runtime)?, image::layer(env)?);
+        let containerd = Containerd::with_config(env, KUBERNETES, &config, &layer)?;
+        containerd.ctr(&["images", "tag", "box:latest", IMAGE]).ok()?;
+        Ok(Self { containerd })
+    }
+
+    fn output(&self, method: &str, message: &Value) -> Result<Output, Failure> {
+        call(&self.containerd, &format!("/runtime.v1.RuntimeService/{method}"), message)
+    }
+
+    fn call(&self, method: &str, message: &Value) -> Result<Value, Failure> {
+        let output = self.output(method, message)?;
+        ensure_eq!((output.code(), output.stderr.as_str()), (0, ""), "{method}");
+        output.json()
+    }
+
+    /// The configuration of the pod `name`.
+    fn sandbox(&self, name: &str) -> Value {
+        let env = self.containerd.env;
+        json!({
+            "1": {"1": name, "2": format!("uid of {name}"), "3": "default"},
+            "3": env.dir,
+            "8": {"1": format!("/{}", env.mark), "2": {"1": host_network()}},
+        })
+    }
+
+    /// Run a pod with the runtime of that handler; its id.
+    fn pod(&self, name: &str, handler: &str) -> Result<String, Failure> {
+        let message = json!({"1": self.sandbox(name), "2": handler});
         // The plugin learns of images and is ready a moment after the daemon.
-        answer(&containerd, &method, &message)
-    };
-    let text = |value: &Value| value["1"][0].as_str().unwrap_or_default().to_owned();
+        wait_until(self.containerd.env.shared.limit, "the pod", || {
+            let output = self.output("RunPodSandbox", &message)?;
+            let starting = output.stderr.contains("not yet initialized");
+            ensure!(output.code() == 0 || starting, "{output}");
+            if starting { Ok(None) } else { Ok(Some(id_in(&output.json()?))) }
+        })
+    }
 
-    // The pod has the machine's network, as no CNI plugin is configured; so it has no host name.
-    let host = json!({"1": 2});
-    let sandbox = json!({
-        "1": {"1": "pod", "2": "uid", "3": "default"},
-        "3": env.dir,
-        "8": {"1": format!("/{}", env.mark), "2": {"1": host}},
-    });
-    let pod = wait_until(env.shared.limit, "the pod", || {
-        let message = json!({"1": sandbox, "2": "ghost-runc"});
-        let output = call(&containerd, "/runtime.v1.RuntimeService/RunPodSandbox", &message)?;
-        let starting = output.stderr.contains("not yet initialized");
-        ensure!(output.code() == 0 || starting, "{output}");
-        let answer: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        Ok((!starting).then(|| text(&answer)))
-    })?;
-    let container = json!({
-        "1": {"1": "one"},
-        "2": {"1": IMAGE},
-        "3": ["sh", "-c", "trap 'exit 5' TERM; echo ready; while true; do sleep 0.02; done"],
-        "5": "/tmp",
-        "6": [{"1": "A", "2": "b"}],
-        "11": "one.log",
-        "15": {"1": {"4": 33_554_432}, "2": {"3": host}},
-    });
-    let id = text(&runtime("CreateContainer", json!({"1": pod, "2": container, "3": sandbox}))?);
-    runtime("StartContainer", json!({"1": id}))?;
-    ensure!(env.wait_file(&env.dir.join("one.log"))?.contains("stdout F ready"), "the log");
+    /// Start a container in a pod; its id.
+    fn container(&self, pod: (&str, &str), name: &str, script: &str) -> Result<String, Failure> {
+        let container = json!({
+            "1": {"1": name},
+            "2": {"1": IMAGE},
+            "3": ["sh", "-c", script],
+            "5": "/tmp",
+            "6": [{"1": "A", "2": "b"}],
+            "11": format!("{name}.log"),
+            "15": {"1": {"4": 33_554_432}, "2": {"3": host_network()}},
+        });
+        let message = json!({"1": pod.1, "2": container, "3": self.sandbox(pod.0)});
+        let id = id_in(&self.call("CreateContainer", &message)?);
+        self.call("StartContainer", &json!({"1": id}))?;
+        Ok(id)
+    }
 
-    // Pod and container are the runtime's.
-    for id in [&pod, &id] {
+    fn exec(&self, id: &str, command: &[&str]) -> Result<Value, Failure> {
+        self.call("ExecSync", &json!({"1": id, "2": command, "3": 10}))
+    }
+
+    fn remove(&self, pod: &str, container: &str) -> Outcome {
+        self.call("StopContainer", &json!({"1": container, "2": 30}))?;
+        self.call("RemoveContainer", &json!({"1": container}))?;
+        self.call("StopPodSandbox", &json!({"1": pod}))?;
+        self.call("RemovePodSandbox", &json!({"1": pod}))?;
+        Ok(())
+    }
+
+    /// The runtime under test, where the shim has it keep this container.
+    fn state(&self, id: &str) -> Result<Output, Failure> {
         let root = format!("/run/containerd/runc/{KUBERNETES}");
-        let output = env.bare_runtime(&["--root", &root, "state", id]).ok()?;
+        self.containerd.env.bare_runtime(&["--root", &root, "state", id]).output()
+    }
+}
+
+/// The first field of an answer, which is an id.
+fn id_in(answer: &Value) -> String {
+    answer["1"][0].as_str().unwrap_or_default().to_owned()
+}
+
+fn pod(env: &mut Env) -> Outcome {
+    let cri = Cri::start(env, "runc")?;
+    let pod = cri.pod("pod", "ghost-runc")?;
+    let script = "trap 'exit 5' TERM; echo ready; while true; do sleep 0.02; done";
+    let id = cri.container(("pod", &pod), "one", script)?;
+    ensure!(env.wait_file(&env.dir.join("one.log"))?.contains("stdout F ready"), "the log");
+    for id in [&pod, &id] {
+        let output = cri.state(id)?;
         ensure!(output.stdout.contains("\"status\": \"running\""), "{output}");
     }
 
-    let exec = |command: &[&str]| runtime("ExecSync", json!({"1": id, "2": command, "3": 10}));
-    let seen = exec(&["sh", "-c", "pwd; echo $A; echo err >&2; exit 3"])?;
+    let seen = cri.exec(&id, &["sh", "-c", "pwd; echo $A; echo err >&2; exit 3"])?;
     let expected = json!({"1": ["/tmp\nb\n"], "2": ["err\n"], "3": [3]});
     ensure_eq!(seen, expected, "ExecSync: stdout, stderr and exit code");
-    let message = json!({"1": id, "2": ["nosuch"], "3": 10});
-    let output = call(&containerd, "/runtime.v1.RuntimeService/ExecSync", &message)?;
+    let output = cri.output("ExecSync", &json!({"1": id, "2": ["nosuch"], "3": 10}))?;
     ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
 
-    runtime("UpdateContainerResources", json!({"1": id, "2": {"4": 67_108_864}}))?;
+    cri.call("UpdateContainerResources", &json!({"1": id, "2": {"4": 67_108_864}}))?;
     let group = format!("{}/{id}", env.mark);
     let memory = engine::group_file(env, &group, "memory/memory.limit_in_bytes", "memory.max")?;
     ensure_eq!(memory, "67108864", "memory after an update");
 
-    runtime("StopContainer", json!({"1": id, "2": 30}))?;
-    runtime("RemoveContainer", json!({"1": id}))?;
-    runtime("StopPodSandbox", json!({"1": pod}))?;
-    runtime("RemovePodSandbox", json!({"1": pod}))?;
-    containerd.end()
+    cri.remove(&pod, &id)?;
+    cri.containerd.end()
+}
+
+/// A node whose default runtime changes: the pods that are there stay runc's, and are looked after.
+fn change(env: &mut Env) -> Outcome {
+    let mut cri = Cri::start(env, "runc")?;
+    let script = "trap 'exit 5' TERM; while true; do sleep 0.02; done";
+    let old_pod = cri.pod("old", "")?;
+    let old = cri.container(("old", &old_pod), "a", script)?;
+    cri.containerd.configure(&config(env, "ghost-runc")?)?;
+    cri.containerd.crash_and_start()?;
+    let new_pod = cri.pod("new", "")?;
+    let new = cri.container(("new", &new_pod), "b", script)?;
+    for id in [&old, &new] {
+        let seen = cri.exec(id, &["sh", "-c", "exit 3"])?;
+        ensure_eq!(seen, json!({"3": [3]}), "ExecSync");
+        cri.call("UpdateContainerResources", &json!({"1": id, "2": {"4": 67_108_864}}))?;
+    }
+    if env.is(Peer::Ghost) {
+        let (old, new) = (cri.state(&old)?, cri.state(&new)?);
+        ensure!(old.code() != 0 && new.code() == 0, "whose they are: {old} {new}");
+    }
+    // A container more in the old pod is its runtime's.
+    let more = cri.container(("old", &old_pod), "c", script)?;
+    ensure!(cri.state(&more)?.code() == cri.state(&old)?.code(), "another runtime in one pod");
+    cri.call("StopContainer", &json!({"1": more, "2": 30}))?;
+    cri.call("RemoveContainer", &json!({"1": more}))?;
+    cri.remove(&old_pod, &old)?;
+    cri.remove(&new_pod, &new)?;
+    cri.containerd.end()
 }
