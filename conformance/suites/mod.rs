@@ -3,9 +3,11 @@
 mod buildah;
 mod conmon;
 mod containerd;
+mod containerd_run;
 mod cri;
 mod crowd;
 mod docker;
+mod docker_run;
 mod engine;
 mod image;
 mod manual;
@@ -24,10 +26,10 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
     [
         buildah::CASES,
         conmon::CASES,
-        containerd::CASES,
+        containerd_run::CASES,
         cri::CASES,
         crowd::CASES,
-        docker::CASES,
+        docker_run::CASES,
         podman_isolation::CASES,
         podman_life::CASES,
         podman_network::CASES,
