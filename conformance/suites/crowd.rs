@@ -5,8 +5,8 @@ use super::podman::Podman;
 use super::{engine, image};
 use crate::call::{Call, Running, wait_until};
 use crate::case::{Case, Need, Outcome, Peer};
+use crate::ensure_eq;
 use crate::env::Env;
-use crate::{ensure, ensure_eq};
 
 const PODMAN: &[Need] =
     &[Need::Native, Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
@@ -31,13 +31,12 @@ fn names() -> Vec<String> {
     (0..CROWD).map(|number| format!("c{number}")).collect()
 }
 
-/// Make a call for each name, several at once; all must succeed and print `text`.
-fn each(names: &[String], text: &str, call: impl Fn(&str) -> Call) -> Outcome {
+/// Make a call for each name, several at once; all must exit with `code`.
+fn each(names: &[String], code: i32, call: impl Fn(&str) -> Call) -> Outcome {
     for some in names.chunks(AT_ONCE) {
         let running = some.iter().map(|name| call(name).spawn()).collect::<Result<Vec<_>, _>>()?;
         for output in running.into_iter().map(Running::wait) {
-            let output = output?;
-            ensure!(output.code() == 0 && output.stdout.contains(text), "{output}");
+            output?.expect_code(code)?;
         }
     }
     Ok(())
@@ -52,10 +51,10 @@ fn podman(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.replace_image(&image::small_layer(env)?)?;
     let (names, limit) = (names(), env.shared.limit * 6);
-    each(&names, "", |name| podman.run(&["-d", "--name", name], &["sleep", "1234"]))?;
+    each(&names, 0, |name| podman.run(&["-d", "--name", name], &["sleep", "1234"]))?;
     ensure_eq!(podman.call(&["ps", "-q"]).ok()?.stdout.lines().count(), CROWD, "running ones");
     ensure_eq!(running(), CROWD, "processes");
-    each(&names, "inside", |name| podman.call(&["exec", name, "echo", "inside"]))?;
+    each(&names, 7, |name| podman.call(&["exec", name, "sh", "-c", "exit 7"]))?;
     podman.call(&["stop", "-t", "0", "-a"]).limit(limit).ok()?;
     let format = ["ps", "-a", "--format", "{{.Status}}"];
     let output = podman.call(&format).ok()?;
@@ -68,10 +67,11 @@ fn podman(env: &mut Env) -> Outcome {
 fn containerd(env: &mut Env) -> Outcome {
     let containerd = Containerd::with_layer(env, &image::small_layer(env)?)?;
     let names = names();
-    each(&names, "", |name| containerd.run(&["-d", "--null-io"], name, &["sleep", "1234"]))?;
+    each(&names, 0, |name| containerd.run(&["-d", "--null-io"], name, &["sleep", "1234"]))?;
     ensure_eq!(running(), CROWD, "processes");
-    each(&names, "inside", |name| containerd.exec(&[], name, &["echo", "inside"]))?;
-    each(&names, "", |name| containerd.ctr(&["tasks", "kill", "--signal", "KILL", name]))?;
+    // Not what it prints: ctr, when it ends, may leave that in the pipe.
+    each(&names, 7, |name| containerd.exec(&[], name, &["sh", "-c", "exit 7"]))?;
+    each(&names, 0, |name| containerd.ctr(&["tasks", "kill", "--signal", "KILL", name]))?;
     wait_until(env.shared.limit, "all to be stopped", || {
         crate::leaks::reap();
         let list = containerd.ctr(&["tasks", "ls"]).ok()?.stdout;
