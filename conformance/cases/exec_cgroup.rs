@@ -2,19 +2,30 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::{cgroups_v1, cgroups_v2};
+use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "takes one path only, in its own words")];
 
+const FOR_EVER: &[(Peer, &str)] =
+    &[(Peer::Runc, "runc waits for ever"), (Peer::Crun, "crun waits for ever")];
+
 /// The cases of this area.
 pub const CASES: &[Case] = &[
     Case::new("exec-cgroup/v2", v2).needs(&[Need::V2]).not_on(CRUN),
     Case::new("exec-cgroup/v1-of-every-controller", v1_all).needs(&[Need::V1]),
     Case::new("exec-cgroup/v1-by-controller", v1_each).needs(&[Need::V1]),
+    Case::new("exec-cgroup/v2-that-the-container-froze", v2_frozen)
+        .needs(&[Need::V2, Need::Native])
+        .not_on(FOR_EVER),
+    Case::new("exec-cgroup/v1-that-is-frozen", v1_frozen)
+        .needs(&[Need::V1, Need::Native])
+        .not_on(FOR_EVER),
     Case::new("exec-cgroup/bad-values", bad).not_on(&[
         (Peer::Runc, "runc 1.1 takes a controller twice"),
         (Peer::Crun, "takes one path only, in its own words"),
@@ -105,5 +116,66 @@ fn bad(env: &mut Env) -> Outcome {
         ensure!(!output.stderr.is_empty(), "{flags:?}: no words");
     }
     ensure_eq!(env.status(&id)?, "running", "status");
+    Ok(())
+}
+
+/// An exec'ed process that a frozen cgroup holds back: the call gives up, and says why.
+fn gives_up(env: &Env, id: &str, flags: &[&str], group: &str) -> Outcome {
+    let output = env.exec(id, flags, &["true"]).limit(Duration::from_secs(40)).exits(255)?;
+    let words = [group, "is frozen", "10 s"];
+    for word in words {
+        ensure!(output.stderr.contains(word), "no {word:?} in {output}");
+    }
+    Ok(())
+}
+
+fn v2_frozen(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    cgroups_v2::writable_cgroups(&mut bundle);
+    bundle.namespace("cgroup", None)?.writable();
+    bundle.shell(
+        "cd /sys/fs/cgroup && mkdir a && (sleep 1001 & echo $! > a/cgroup.procs) && \
+         echo 1 > a/cgroup.freeze && until grep -q 'frozen 1' a/cgroup.events; do sleep 0.1; done; \
+         echo > /ready; while [ ! -e /self ]; do sleep 0.1; done; \
+         echo 1 > cgroup.freeze; echo > /thawed; sleep 1000",
+    );
+    let id = env.detach(&bundle, "d", &[])?;
+    let rootfs = bundle.rootfs();
+    wait_until(env.shared.limit, "the frozen group", || {
+        Ok(rootfs.join("ready").exists().then_some(()))
+    })?;
+    let processes = || -> Result<Vec<i32>, Failure> {
+        Ok(serde_json::from_str(&env.runtime(&["ps", "-f", "json", &id]).ok()?.stdout)?)
+    };
+    let before = processes()?.len();
+    gives_up(env, &id, &["--cgroup", "a"], "/a is frozen")?;
+    ensure_eq!(processes()?.len(), before, "processes after the failure");
+    ensure_eq!(env.status(&id)?, "running", "status");
+    // Who asks for it may wait.
+    let group = cgroups_v2::group_of(env.pid(&id)?)?;
+    let flags = ["--cgroup", "a", "--ignore-paused"];
+    let waiting = env.exec(&id, &flags, &["echo", "thawed"]).limit(Duration::from_secs(40));
+    let waiting = waiting.spawn()?;
+    std::thread::sleep(Duration::from_secs(12));
+    fs::write(group.join("a/cgroup.freeze"), "0")?;
+    ensure_eq!(waiting.wait()?.stdout, "thawed\n", "stdout once it is thawed");
+    // It freezes all of itself: that is what a paused container is.
+    fs::write(rootfs.join("self"), "")?;
+    env.wait_status(&id, "paused")?;
+    let output = env.exec(&id, &[], &["true"]).exits(255)?;
+    ensure!(output.stderr.contains("cannot exec in a paused container"), "{output}");
+    env.verb("resume", &id).ok()?;
+    wait_until(env.shared.limit, "the thaw", || Ok(rootfs.join("thawed").exists().then_some(())))
+}
+
+fn v1_frozen(env: &mut Env) -> Outcome {
+    let id = sleeper(env)?;
+    let sub = cgroups_v1::group(env, &id, "freezer")?.join("sub");
+    make(sub.clone())?;
+    fs::write(sub.join("freezer.state"), "FROZEN")?;
+    gives_up(env, &id, &["--cgroup", "freezer:sub"], "/sub is frozen")?;
+    let left: Vec<i32> =
+        serde_json::from_str(&env.runtime(&["ps", "-f", "json", &id]).ok()?.stdout)?;
+    ensure_eq!(left, [env.pid(&id)?], "processes after the failure");
     Ok(())
 }

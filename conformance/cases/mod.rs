@@ -9,6 +9,7 @@ mod cgroups_v2;
 mod check;
 mod check_host;
 mod completion;
+mod deadlines;
 mod devices;
 mod differential;
 mod engine_calls;
@@ -67,6 +68,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         kernel::CASES,
         kernel_files::CASES,
         lifecycle::CASES,
+        deadlines::CASES,
         formats::CASES,
         differential::CASES,
         completion::CASES,

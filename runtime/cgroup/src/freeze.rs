@@ -3,15 +3,16 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
 
 use crate::dir::Dir;
-use crate::{Cgroup, Error, Mode, Result};
+use crate::{Cgroup, Error, Mode, Result, membership};
 
 /// How long the processes may take to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,6 +91,32 @@ impl Cgroup {
             Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
             Err(source) => Err(Error::Read { path: path.join(file), source }),
         }
+    }
+
+    /// The cgroup that a process is in, if that is frozen: by the container itself, by an ancestor's
+    /// freezer, or as [`Cgroup::freeze`] does it.
+    ///
+    /// # Errors
+    ///
+    /// When the process's or the cgroup's files can't be read.
+    pub fn frozen_around(&self, pid: Pid) -> Result<Option<PathBuf>> {
+        for place in membership::of(Path::new(&format!("/proc/{pid}/cgroup")))? {
+            let hierarchy =
+                self.hierarchies.iter().find(|one| one.controllers == place.controllers);
+            let Some(hierarchy) = hierarchy else { continue };
+            let (file, line) = match hierarchy.is_unified() {
+                true => ("cgroup.events", "frozen 1"),
+                false if hierarchy.has("freezer") => ("freezer.state", "FROZEN"),
+                false => continue,
+            };
+            let below = Path::new(&place.path);
+            let path = hierarchy.mount_point().join(below.strip_prefix("/").unwrap_or(below));
+            let Some(dir) = Dir::open_if_there(&path)? else { continue };
+            if dir.read(file)?.lines().any(|one| one == line) {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     fn freezer(&self) -> Option<Freezer> {

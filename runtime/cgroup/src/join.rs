@@ -6,7 +6,6 @@ use std::path::Path;
 use nix::unistd::Pid;
 
 use crate::dir::Dir;
-use crate::hierarchy::Hierarchy;
 use crate::{Cgroup, Error, Result, membership};
 
 impl Cgroup {
@@ -56,24 +55,7 @@ impl Cgroup {
     ///
     /// [`Error::Join`].
     pub fn join(&self, pid: Pid) -> Result<()> {
-        self.join_each(pid, self.hierarchies.iter().filter(|one| !one.is_unified()))
-    }
-
-    /// Moves a process into every hierarchy, v2 too: for one that was not born there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Join`].
-    pub fn join_all(&self, pid: Pid) -> Result<()> {
-        self.join_each(pid, self.hierarchies.iter())
-    }
-
-    fn join_each<'a>(
-        &self,
-        pid: Pid,
-        hierarchies: impl Iterator<Item = &'a Hierarchy>,
-    ) -> Result<()> {
-        for hierarchy in hierarchies {
+        for hierarchy in self.hierarchies.iter().filter(|one| !one.is_unified()) {
             add(&hierarchy.dir(), pid)?;
         }
         Ok(())

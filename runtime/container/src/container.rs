@@ -17,7 +17,7 @@ use crate::process::Stat;
 use crate::store::{Entry, LOCK_PATIENCE, State};
 
 /// How long a killed process may take to go away: it may be writing to a slow disk.
-const KILL_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Where in its life a container is, see runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

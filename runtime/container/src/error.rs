@@ -81,6 +81,16 @@ pub enum Error {
     /// The container has no process, or not one in the needed state.
     #[error("container not running")]
     NotRunning,
+    /// Another command changes the container, and does not come to its end.
+    #[error("container {id} is busy: waited {seconds} s for its lock, which {holder} has")]
+    Busy {
+        /// The container.
+        id: String,
+        /// Who has it locked.
+        holder: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Only a paused container can be resumed.
     #[error("container not paused")]
     NotPaused,
@@ -113,6 +123,17 @@ pub enum Error {
     /// A process started in a paused container would not run.
     #[error("cannot exec in a paused container (use --ignore-paused to override)")]
     ExecPaused,
+    /// A process was started, but the cgroup that it is in is frozen.
+    #[error(
+        "exec: the process has not begun within {seconds} s: cgroup {} is frozen (use --ignore-paused to wait)",
+        cgroup.display()
+    )]
+    ExecFrozen {
+        /// The cgroup's directory.
+        cgroup: PathBuf,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// Without a cgroup, the container's processes are those of its pid namespace.
     #[error(
         "the container has neither a cgroup nor a pid namespace of its own to find its processes by"

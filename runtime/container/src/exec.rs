@@ -1,10 +1,12 @@
 //! exec: one more process in a running container.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
 
@@ -18,6 +20,9 @@ use crate::plan::{self, ProcessPlan, SeccompPlan, flag};
 use crate::process::{Process, describe};
 use crate::spawn;
 use crate::sync::{Channel, Message};
+
+/// How long a process may be held back by a frozen cgroup.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What `exec` is asked for.
 #[derive(Debug)]
@@ -73,7 +78,8 @@ impl Container {
             Born::Inside => Ok(()),
             Born::Outside => place.attach(Pid::from_raw(process.pid)).map_err(Error::from),
         };
-        let served = attached.and_then(|()| self.serve(&plan, place, &process, &ours));
+        let patience = (!options.ignore_paused).then_some(PATIENCE);
+        let served = attached.and_then(|()| self.serve(&plan, place, &process, &ours, patience));
         let started = served.and_then(|()| {
             let socket = options.pidfd_socket.as_ref();
             socket.map_or(Ok(()), |socket| process.send_pidfd(socket, "setns"))
@@ -209,6 +215,7 @@ impl Container {
         cgroup: &Cgroup,
         process: &Process,
         channel: &Channel,
+        patience: Option<Duration>,
     ) -> Result<(), Error> {
         if self.state.namespaces & flag::USER != 0 {
             spawn::limit(process.pid, plan)?;
@@ -227,6 +234,9 @@ impl Container {
         }
         let mut listens = false;
         loop {
+            if let Some(patience) = patience {
+                self.await_word(cgroup, process, channel, patience)?;
+            }
             match channel.receive().context(|| "wait for the process")? {
                 None => return Ok(()),
                 Some(Message::Failed(failure)) => return Err(Error::Exec(failure)),
@@ -243,6 +253,35 @@ impl Container {
                     let how = process.wait().map_or_else(|e| e.to_string(), describe);
                     return Err(Error::InitEnded { step: "exec", how });
                 }
+            }
+        }
+    }
+}
+
+impl Container {
+    /// Waits for a message, but not for ever in a cgroup that the container, or somebody above it, has
+    /// frozen. Anything else may take its time.
+    fn await_word(
+        &self,
+        cgroup: &Cgroup,
+        process: &Process,
+        channel: &Channel,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        let pid = Pid::from_raw(process.pid);
+        loop {
+            let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
+                Ok(0) => {}
+                Err(Errno::EINTR) => continue,
+                result => return result.map(drop).context(|| "wait for the process"),
+            }
+            // One that has ended is in no cgroup: its end is to be read next.
+            if let Ok(Some(path)) = cgroup.frozen_around(pid) {
+                // On v1 a frozen process does not even die: as far as can be, it goes where it can.
+                let _ = self.state.cgroup.join(pid);
+                return Err(Error::ExecFrozen { cgroup: path, seconds: patience.as_secs() });
             }
         }
     }

@@ -3,8 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use sys::process::{CloneArgs, Cloned, clone3, exit_now, pidfd_open, setns};
 
+use crate::container::KILL_DEADLINE;
 use crate::error::{Context, Error, InitFailure};
 use crate::init::{self, Inherited, Step};
 use crate::oom_score::LentScore;
@@ -42,11 +44,16 @@ pub(crate) fn spawn(handover: Handover<'_>) -> Result<(Process, Channel), Error>
     done.map(|()| (process, ours))
 }
 
-/// Kills a child that can't be used and reaps it.
+/// Kills a child that can't be used and reaps it. One that the kernel holds, as in a frozen cgroup of
+/// v1, dies when it is let go.
 pub(crate) fn end(process: &Process) {
     // It is our child and not reaped: it is there, and ours to kill.
     let _ = sys::process::pidfd_send_signal(process.pidfd.as_fd(), nix::libc::SIGKILL);
-    let _ = process.wait();
+    let deadline = PollTimeout::try_from(KILL_DEADLINE).unwrap_or(PollTimeout::MAX);
+    let mut fds = [PollFd::new(process.pidfd.as_fd(), PollFlags::POLLIN)];
+    if poll(&mut fds, deadline) != Ok(0) {
+        let _ = process.wait();
+    }
 }
 
 /// `CLONE_NEW*` for clone3; what must come later or earlier is left out.

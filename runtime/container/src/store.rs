@@ -7,16 +7,16 @@
 //!     exec.sock         created containers only: where init waits for start
 //! ```
 
+mod lock;
 mod removal;
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
@@ -296,21 +296,20 @@ impl Entry {
 
     /// Serialises those who change one container; released when dropped.
     pub fn lock(&self) -> Result<Flock<OwnedFd>, Error> {
-        // A descriptor of its own: a lock belongs to the open file.
-        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let dir = openat(&self.dir, ".", flags, Mode::empty())
-            .context(|| format!("open {}", self.path.display()))?;
-        let lock = Flock::lock(dir, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| Error::system(format!("lock {}", self.path.display()), errno))?;
-        // Whoever had it before us may have removed the container, and another of its name may be
-        // there by now.
-        if self.is_gone()? { Err(Error::NotFound) } else { Ok(lock) }
+        self.lock_within(lock::PATIENCE)?.ok_or_else(|| Error::Busy {
+            id: self.id.clone(),
+            holder: lock::holder(self.dir.as_fd()),
+            seconds: lock::PATIENCE.as_secs(),
+        })
     }
 
     /// As [`Entry::lock`], but none when somebody else keeps it for so long.
     pub fn lock_within(&self, patience: Duration) -> Result<Option<Flock<OwnedFd>>, Error> {
-        let lock = lock_within(self.dir.as_fd(), c".", FlockArg::LockExclusiveNonblock, patience)
+        let how = FlockArg::LockExclusiveNonblock;
+        let lock = lock::within(self.dir.as_fd(), c".", how, patience)
             .context(|| format!("lock {}", self.path.display()))?;
+        // Whoever had it before us may have removed the container, and another of its name may be
+        // there by now.
         if lock.is_some() && self.is_gone()? { Err(Error::NotFound) } else { Ok(lock) }
     }
 
@@ -405,29 +404,6 @@ impl Entry {
             .context(step)?;
         io::Write::write_all(&mut File::from(fd), content).context(step)?;
         renameat(&self.dir, part.as_str(), &self.dir, name).context(step)
-    }
-}
-
-/// Locks a directory below `dir`; none when it can't be had for so long.
-fn lock_within(
-    dir: BorrowedFd<'_>,
-    path: &CStr,
-    how: FlockArg,
-    patience: Duration,
-) -> Result<Option<Flock<OwnedFd>>, Errno> {
-    const STEP: Duration = Duration::from_millis(10);
-    let deadline = Instant::now() + patience;
-    // A descriptor of its own: a lock belongs to the open file.
-    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let mut file = openat(dir, path, flags, Mode::empty())?;
-    loop {
-        file = match Flock::lock(file, how) {
-            Ok(lock) => return Ok(Some(lock)),
-            Err((_, Errno::EWOULDBLOCK)) if Instant::now() >= deadline => return Ok(None),
-            Err((file, Errno::EWOULDBLOCK | Errno::EINTR)) => file,
-            Err((_, errno)) => return Err(errno),
-        };
-        std::thread::sleep(STEP);
     }
 }
 

@@ -11,6 +11,13 @@ use cgroup::{Cgroup, Error, Mode};
 use nix::unistd::Pid;
 use oci_spec::runtime::LinuxResources;
 
+/// Moves a process into every hierarchy: the runtime has them born in the v2 one.
+pub fn join_all(cgroup: &Cgroup, pid: Pid) {
+    for hierarchy in cgroup.hierarchies() {
+        std::fs::write(hierarchy.dir().join("cgroup.procs"), pid.to_string()).unwrap();
+    }
+}
+
 /// Set in a process that sees the host otherwise than it is.
 const VIEW: &str = "CGROUP_TEST_VIEW";
 
@@ -152,7 +159,7 @@ impl Ground {
     /// A process in the container's cgroups.
     pub fn process(&self) -> Process {
         let process = Process::start(&["sleep", "600"]);
-        self.cgroup.join_all(process.pid()).unwrap();
+        join_all(&self.cgroup, process.pid());
         process
     }
 
@@ -165,7 +172,7 @@ impl Ground {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        self.cgroup.join_all(Pid::from_raw(child.id().cast_signed())).unwrap();
+        join_all(&self.cgroup, Pid::from_raw(child.id().cast_signed()));
         child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
         child.wait().unwrap().success()
     }

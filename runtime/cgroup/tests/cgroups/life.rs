@@ -7,7 +7,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::ground::{Ground, Process, as_nobody, bare, everywhere, resources, told, with_unified};
+use crate::ground::{
+    Ground, Process, as_nobody, bare, everywhere, join_all, resources, told, with_unified,
+};
 use cgroup::{Cgroup, Error, Mode};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::signal::{Signal, kill};
@@ -113,7 +115,7 @@ fn freezes_and_thaws() {
         let marker = std::env::temp_dir().join(format!("cgroup-test-{}", std::process::id()));
         let script = format!("while :; do echo >> {}; sleep 0.01; done", marker.display());
         let process = Process::start(&["sh", "-c", &script]);
-        ground.cgroup.join_all(process.pid()).unwrap();
+        join_all(&ground.cgroup, process.pid());
         let length = || std::fs::metadata(&marker).map_or(0, |data| data.len());
         let grows = |within| {
             let (before, start) = (length(), Instant::now());
@@ -274,7 +276,7 @@ fn without_privileges_it_does_without() {
         cgroup.create(Some(&resources(r#"{"devices":[{"allow":false,"access":"rwm"}]}"#))).unwrap();
         assert!(cgroup.inherited().iter().all(|one| !one.dir().ends_with("cgroup-test-rootless")));
         assert!(cgroup.unified_dir().unwrap().is_none());
-        cgroup.join_all(nix::unistd::getpid()).unwrap();
+        join_all(&cgroup, nix::unistd::getpid());
         assert_eq!(cgroup.pids().unwrap(), [0; 0]);
         cgroup.remove().unwrap();
         // What was asked for is not left out.

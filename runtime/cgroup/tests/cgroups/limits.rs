@@ -1,6 +1,6 @@
 //! Limits, read back from the kernel.
 
-use crate::ground::{Ground, Process, bare, on_v1, on_v2, on_v2_with, resources, told};
+use crate::ground::{Ground, Process, bare, join_all, on_v1, on_v2, on_v2_with, resources, told};
 use cgroup::{Cgroup, Error, Mode};
 
 /// What runc 1.1 was seen to make of these on both versions is in the tests.
@@ -222,7 +222,7 @@ fn v2_does_with_less_below_a_cgroup_with_processes() {
         inner.create(None).unwrap();
         // It takes processes from anywhere, as it would not if the parent had become threaded.
         let process = Process::start(&["sleep", "600"]);
-        inner.join_all(process.pid()).unwrap();
+        join_all(&inner, process.pid());
         drop(process);
         inner.remove().unwrap();
         let result =
@@ -242,7 +242,7 @@ fn v2_limits_threads_below_a_cgroup_with_processes() {
         let inner = ground.cgroup.hierarchies()[0].path().join("inner");
         let inner = Cgroup::locate(Mode::V2, Some(&inner), "id").unwrap();
         inner.create(Some(&resources(r#"{"pids":{"limit":5}}"#))).unwrap();
-        inner.join_all(process.pid()).unwrap();
+        join_all(&inner, process.pid());
         let max = std::fs::read_to_string(inner.path_of("").unwrap().join("pids.max")).unwrap();
         assert_eq!(max, "5\n");
         assert_eq!(inner.pids().unwrap(), [process.pid().as_raw()]);

@@ -14,7 +14,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg};
 use nix::sys::stat::{FileStat, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use super::{Entry, LOCK_PATIENCE, SECCOMP, SOCKET, STATE, lock_within};
+use super::{Entry, LOCK_PATIENCE, SECCOMP, SOCKET, STATE, lock};
 use crate::error::{Context, Error};
 
 /// How often a create that is at its end without knowing it may still put something into the directory.
@@ -32,7 +32,7 @@ impl Entry {
         let how =
             if locked { FlockArg::LockSharedNonblock } else { FlockArg::LockExclusiveNonblock };
         let step = || format!("lock the directory of {}", self.path.display());
-        let parent = lock_within(self.dir.as_fd(), c"..", how, LOCK_PATIENCE)
+        let parent = lock::within(self.dir.as_fd(), c"..", how, LOCK_PATIENCE)
             .and_then(|lock| lock.ok_or(Errno::ETIMEDOUT))
             .context(step)?;
         Ok(if self.is_gone()? { None } else { Some(Removal { parent }) })
