@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::{Value, json};
 
 use super::limits_v1::{refused, set};
+use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -30,6 +33,7 @@ struct Hybrid(Vec<PathBuf>);
 
 impl Hybrid {
     fn new() -> Result<Self, Failure> {
+        take_back(Path::new(ROOT));
         let none: Option<&std::ffi::CStr> = None;
         let mut made = Self(Vec::new());
         mount("cgroup", ROOT, "tmpfs", MountFlags::empty(), none)?;
@@ -46,11 +50,32 @@ impl Hybrid {
             let path = directory(controllers)?;
             let data = std::ffi::CString::new(controllers)
                 .map_err(|error| Failure(format!("{controllers}: {error}")))?;
-            mount("cgroup", &path, "cgroup", MountFlags::empty(), Some(&*data))
-                .map_err(|error| Failure(format!("mount {controllers}: {error}")))?;
+            // Those of cgroups that are gone take a while to go.
+            wait_until(
+                Duration::from_secs(20),
+                &format!("a mount of {controllers}"),
+                || match mount("cgroup", &path, "cgroup", MountFlags::empty(), Some(&*data)) {
+                    Err(Errno::BUSY) => Ok(None),
+                    result => Ok(Some(result?)),
+                },
+            )?;
             made.0.push(path);
         }
         Ok(made)
+    }
+}
+
+/// Takes controllers out of v2 that an earlier container has had handed down to it: they could not be
+/// mounted elsewhere.
+fn take_back(group: &Path) {
+    for child in fs::read_dir(group).into_iter().flatten().flatten() {
+        if child.file_type().is_ok_and(|kind| kind.is_dir()) {
+            take_back(&child.path());
+        }
+    }
+    for controller in ["-hugetlb", "-rdma"] {
+        // It may not be there: then it is in nobody's way.
+        let _ = fs::write(group.join("cgroup.subtree_control"), controller);
     }
 }
 

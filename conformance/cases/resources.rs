@@ -149,6 +149,7 @@ const V1_WEIGHTS: &[Row] = &[
         "D 300",
     ),
 ];
+/// Few hosts have these three hierarchies: `cgroups-hybrid` mounts them.
 const V1_NETWORK: &[Row] = &[
     ("network.classID", r#"1048577"#, "net_cls", "net_cls.classid", "1048577"),
     (
