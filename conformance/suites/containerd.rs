@@ -158,6 +158,7 @@ impl<'a> Containerd<'a> {
             Ok(engine::processes_with(&["containerd-shim", " -id "]).is_empty().then_some(()))
         })?;
         self.daemon.end()?;
+        engine::no_state(Path::new("/run/containerd/runc"))?;
         engine::leave_run()?;
         engine::remove_groups(self.env, &self.env.mark, |_| false)
     }

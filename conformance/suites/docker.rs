@@ -71,6 +71,7 @@ impl<'a> Docker<'a> {
             self.call(&[&["rm", "-f"], &left[..]].concat()).ok()?;
         }
         self.daemon.end()?;
+        engine::no_state(&self.dir.join("exec/runtime-runc"))?;
         engine::leave_run()?;
         engine::remove_groups(self.env, &self.env.mark, |_| false)
     }

@@ -116,7 +116,7 @@ pub fn remove_groups(env: &Env, name: &str, own: fn(&str) -> bool) -> Outcome {
 }
 
 fn remove_group(env: &Env, group: &Path, own: fn(&str) -> bool) -> Outcome {
-    for child in groups(group) {
+    for child in folders(group) {
         let name = child.file_name().unwrap_or_default().to_string_lossy().into_owned();
         wait_until(env.shared.limit, &format!("the group {} to go", child.display()), || {
             leaks::reap();
@@ -130,10 +130,16 @@ fn remove_group(env: &Env, group: &Path, own: fn(&str) -> bool) -> Outcome {
     })
 }
 
-fn groups(group: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(group).map(|entries| entries.flatten().collect::<Vec<_>>());
-    let folders = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
-    entries.unwrap_or_default().iter().filter(|e| folders(e)).map(fs::DirEntry::path).collect()
+/// The directories in a directory.
+fn folders(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).map(|entries| entries.flatten().collect::<Vec<_>>());
+    let is_dir = |entry: &fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    entries
+        .unwrap_or_default()
+        .iter()
+        .filter(|entry| is_dir(entry))
+        .map(fs::DirEntry::path)
+        .collect()
 }
 
 /// The pids of the processes whose command line contains every one of `words`.
@@ -162,6 +168,16 @@ pub fn group_file(env: &Env, group: &str, v1: &str, v2: &str) -> Result<String, 
     let text = text.map_err(|error| Failure(format!("{}: {error}", path.display())))?;
     ensure!(!text.is_empty(), "{} is empty", path.display());
     Ok(text.trim().to_owned())
+}
+
+/// Check that the runtime keeps no container below `root`, where it has a directory for each of the
+/// engine's namespaces; whatever the name, Docker's for runc is that of all runtimes.
+pub fn no_state(root: &Path) -> Outcome {
+    for namespace in folders(root) {
+        ensure_eq!(folders(&namespace), Vec::<PathBuf>::new(), "containers that the runtime has");
+    }
+    ensure!(root.is_dir(), "there is no {}", root.display());
+    Ok(())
 }
 
 /// The cgroups whose name has `word` in it, of every hierarchy.

@@ -186,8 +186,8 @@ impl<'a> Podman<'a> {
         engine::unmount_storage(&self.dir.join("root/vfs"))
     }
 
-    /// The ids of the containers that the runtime has, where podman has it keep them.
-    fn known_to_the_runtime(&self) -> Result<String, Failure> {
+    /// The ids of the containers that the runtime has, a line each, where podman has it keep them.
+    pub fn known_to_the_runtime(&self) -> Result<String, Failure> {
         let runtime = self.env.user.as_ref().map_or(&self.env.shared.runtime, |user| &user.runtime);
         let call = self.env.command(&[runtime.as_os_str(), "list".as_ref(), "-q".as_ref()]);
         Ok(self.as_caller(call).ok()?.stdout)

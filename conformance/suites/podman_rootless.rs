@@ -91,6 +91,8 @@ fn exec(env: &mut Env) -> Outcome {
     podman.call(&["exec", "a", "sh", "-c", "exit 9"]).exits(9)?;
     let output = podman.call(&["top", "a", "comm"]).ok()?;
     ensure!(output.stdout.contains("sleep"), "{output}");
+    let (id, known) = (podman.inspect("a", "{{.Id}}")?, podman.known_to_the_runtime()?);
+    ensure!(known.lines().any(|known| known == id), "the runtime knows only {known:?}");
     podman.call(&["stop", "-t", "0", "a"]).ok()?;
     let output = podman.call(&["inspect", "--format", "{{.State.ExitCode}}", "a"]).ok()?;
     ensure_eq!(output.stdout, "137\n", "exit code");

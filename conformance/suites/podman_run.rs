@@ -399,5 +399,7 @@ fn top(env: &mut Env) -> Outcome {
     ensure!(output.stdout.contains("sleep") || output.stdout.contains("sh"), "{output}");
     let runtime = podman.inspect("one", "{{.OCIRuntime}}")?;
     ensure_eq!(runtime, env.shared.runtime.to_string_lossy(), "the runtime that podman used");
+    let (id, known) = (podman.inspect("one", "{{.Id}}")?, podman.known_to_the_runtime()?);
+    ensure!(known.lines().any(|known| known == id), "the runtime knows only {known:?}");
     podman.end()
 }
