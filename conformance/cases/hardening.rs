@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::case::{Case, Failure, Outcome, Peer};
+use crate::console::ConsoleSocket;
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -19,6 +20,10 @@ pub const CASES: &[Case] = &[
     Case::new("hardening/program-through-a-descriptor", program).not_on(CRUN),
     Case::new("hardening/exec-through-a-descriptor", program_of_exec).not_on(CRUN),
     Case::new("hardening/created-init-holds-nothing-of-the-callers", held).not_on(CRUN),
+    Case::new("hardening/hooks-hold-nothing-of-the-runtimes", held_by_hooks).not_on(&[
+        (Peer::Runc, "runc 1.1 leaves some of its own open"),
+        (Peer::Crun, "not looked at"),
+    ]),
     Case::new("hardening/bind-in-a-user-namespace-keeps-the-hosts-flags", locked).not_on(CRUN),
     Case::new("hardening/mount-target-is-a-link-into-proc", into_proc).not_on(CRUN),
     Case::new("hardening/sysctl-of-the-hosts-network-by-path", host_sysctl).not_on(CRUN),
@@ -94,6 +99,50 @@ fn held(env: &mut Env) -> Outcome {
         ensure!(target != secret, "init of a created container holds {}", secret.display());
     }
     Ok(())
+}
+
+/// With everything open that a start may need: a terminal, binds of the host's, a filter for exec.
+fn held_by_hooks(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle_with(&["true"])?;
+    let mut hooks = json!({});
+    let kinds =
+        ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    for kind in kinds {
+        let out = match kind {
+            "startContainer" => PathBuf::from("/tmp/hook"),
+            kind => env.dir.join(kind),
+        };
+        let script = format!("echo $(ls /proc/self/fd) > '{}'", out.display());
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"]}]);
+        hooks[kind] = hook;
+    }
+    bundle.set("/hooks", hooks)?;
+    let host = env.dir.join("host");
+    fs::create_dir(&host)?;
+    bundle.bind(&host, "/mnt", &[])?.writable();
+    bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW"}))?;
+    bundle.set("/process/terminal", json!(true))?;
+    bundle.save()?;
+    let path = env.dir.join("console.sock");
+    let _socket = ConsoleSocket::bind(&path)?;
+    let id = env.id("c");
+    env.adopt(&id);
+    let open = ["sh", "-c", "exec 9<'/dev/zero'; exec \"$@\"", "sh"];
+    let (dir, socket) = (bundle.dir.to_string_lossy(), path.to_string_lossy());
+    let words = ["create", "--bundle", &dir, "--console-socket", &socket, &id];
+    env.runtime(&words).under(&open).ok()?;
+    env.verb("start", &id).under(&open).ok()?;
+    env.runtime(&["delete", "--force", &id]).under(&open).ok()?;
+    for kind in kinds {
+        let out = match kind {
+            "startContainer" => bundle.rootfs().join("tmp/hook"),
+            kind => env.dir.join(kind),
+        };
+        let names = fs::read_to_string(out)?;
+        // The last is the directory that is listed.
+        ensure_eq!(names.trim(), "0 1 2 3", "descriptors of {kind}");
+    }
+    env.nothing_left()
 }
 
 fn locked(env: &mut Env) -> Outcome {

@@ -85,6 +85,9 @@ fn run_one(hook: &Hook, state: &[u8], cwd: Option<&Path>) -> Result<(), String> 
     if let Some(cwd) = cwd {
         command.current_dir(cwd);
     }
+    // What our caller left open is not meant for a hook, which may leave processes behind; nor is what it
+    // passed on for the container.
+    sys::process::close_on_exec(3).map_err(|errno| Os(errno).to_string())?;
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| Os::from(error).to_string())?;
     // One that no clock reaches is none.

@@ -31,7 +31,7 @@ pub fn mount_id(file: BorrowedFd<'_>) -> Result<u64> {
         let mut buf: libc::statx = std::mem::zeroed();
         let (fd, mask) = (file.as_raw_fd(), libc::STATX_MNT_ID);
         check(libc::syscall(libc::SYS_statx, fd, path, flags, mask, &mut buf))?;
-        Ok(buf.stx_mnt_id)
+        if buf.stx_mask & mask == 0 { Err(crate::Errno::EOPNOTSUPP) } else { Ok(buf.stx_mnt_id) }
     }
 }
 
