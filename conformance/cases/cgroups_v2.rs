@@ -42,7 +42,6 @@ pub const CASES: &[Case] = &[
 ];
 
 /// The v2 directory of a process.
-/// The v2 group of a process.
 pub fn group_of(pid: i32) -> Result<PathBuf, Failure> {
     let table = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
     let path = table.lines().find_map(|line| line.strip_prefix("0::"));

@@ -1,10 +1,7 @@
 //! Kernels without a file of /sys or /proc: what is gone without, and what is refused by field and file.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
-use super::cgroups_v2::group_of;
 use super::kernel::OURS;
 use crate::case::{Case, Need, Outcome};
 use crate::env::Env;
@@ -82,15 +79,11 @@ fn no_pressure(env: &mut Env) -> Outcome {
 }
 
 fn no_reservations(env: &mut Env) -> Outcome {
-    let mut bundle = env.bundle_with(&["sleep", "1000"])?;
+    let mut bundle = env.bundle_with(&["cat", "/sys/fs/cgroup/hugetlb.2MB.max"])?;
     let limits = json!([{"pageSize": "2MB", "limit": 4_194_304}]);
-    bundle.set("/linux/resources/hugepageLimits", limits)?.save()?;
-    let (dir, id) = (bundle.dir.to_string_lossy().into_owned(), env.id("d"));
-    env.adopt(&id);
-    let call = env.runtime(&["run", "--detach", "--bundle", &dir, &id]);
-    without_file(env, call, "hugetlb.2MB.rsvd.max").ok()?;
+    bundle.namespace("cgroup", None)?.set("/linux/resources/hugepageLimits", limits)?;
+    let output = without_file(env, env.run(&bundle)?, "hugetlb.2MB.rsvd.max").ok()?;
     ensure!(was_asked_for(env), "the file of reservations was not opened");
-    let file = group_of(env.pid(&id)?)?.join("hugetlb.2MB.max");
-    ensure_eq!(fs::read_to_string(file)?, "4194304\n", "the limit");
-    Ok(())
+    ensure_eq!(output.stdout, "4194304\n", "the limit");
+    env.nothing_left()
 }
