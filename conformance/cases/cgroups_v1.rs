@@ -94,12 +94,12 @@ pub fn memory_kills(env: &mut Env) -> Outcome {
 }
 
 fn cpu(env: &mut Env) -> Outcome {
-    let (_, id) = limited(env, "cpu", json!({"shares": 512, "quota": 50_000, "period": 100_000}))?;
+    let (_, id) = limited(env, "cpu", json!({"shares": 512, "quota": 50_000, "period": 200_000}))?;
     check(
         env,
         &id,
         "cpu",
-        &[("cpu.shares", "512"), ("cpu.cfs_quota_us", "50000"), ("cpu.cfs_period_us", "100000")],
+        &[("cpu.shares", "512"), ("cpu.cfs_quota_us", "50000"), ("cpu.cfs_period_us", "200000")],
     )?;
     let (_, id) = {
         let mut bundle = env.bundle()?;
@@ -113,7 +113,20 @@ fn cpu(env: &mut Env) -> Outcome {
 
 fn cpuset(env: &mut Env) -> Outcome {
     let (_, id) = limited(env, "cpu", json!({"cpus": "0", "mems": "0"}))?;
-    check(env, &id, "cpuset", &[("cpuset.cpus", "0"), ("cpuset.mems", "0")])
+    check(env, &id, "cpuset", &[("cpuset.cpus", "0"), ("cpuset.mems", "0")])?;
+    no_such_node(env)
+}
+
+/// Where there is one node only, another shows that the list is looked at.
+fn no_such_node(env: &Env) -> Outcome {
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set("/linux/resources/cpu", json!({"mems": "0,63"}))?;
+    let output = env.run(&bundle)?.exits(1)?;
+    let ghost = env.is(Peer::Ghost);
+    for word in [if ghost { "linux.resources.cpu.mems" } else { "cpuset.mems" }, "0,63"] {
+        ensure!(output.stderr.contains(word), "no {word}: {output}");
+    }
+    Ok(())
 }
 
 fn pids(env: &mut Env) -> Outcome {
@@ -176,8 +189,10 @@ pub fn device_answers(env: &Env, rules: serde_json::Value) -> Result<String, Fai
     bundle.set("/linux/resources/devices", rules)?;
     bundle.shell(
         "mknod /zero c 1 5 && mknod /fuse c 10 229 && mknod /loop b 7 7; \
+         mknod /minor c 10 228; mknod /major c 11 229; \
          head -c 1 /zero | wc -c; (: < /fuse) && echo read; (: > /fuse) && echo write; \
-         (: < /dev/null) && echo null; mknod /port c 1 4 && echo made",
+         (: < /dev/null) && echo null; mknod /port c 1 4 && echo made; \
+         for n in minor major; do (: < /$n) 2>&1 | grep -q 'not permitted' || echo $n; done",
     );
     let output = env.run(&bundle)?.output()?;
     Ok(output.stdout)
@@ -202,9 +217,17 @@ pub fn device_rules(env: &mut Env) -> Outcome {
             {"allow": true, "type": "c", "major": 10, "access": "rwm"},
         ]),
     )?;
-    ensure_eq!(answers, "1\nread\nwrite\nnull\nmade\n", "every minor of 10");
+    ensure_eq!(answers, "1\nread\nwrite\nnull\nmade\nminor\n", "every minor of 10");
+    let answers = device_answers(
+        env,
+        json!([
+            {"allow": false, "access": "rwm"},
+            {"allow": true, "type": "c", "minor": 229, "access": "rwm"},
+        ]),
+    )?;
+    ensure_eq!(answers, "1\nread\nwrite\nnull\nmade\nmajor\n", "229 of every major");
     let answers = device_answers(env, json!([{"allow": true, "access": "rwm"}]))?;
-    ensure_eq!(answers, "1\nread\nwrite\nnull\nmade\n", "everything");
+    ensure_eq!(answers, "1\nread\nwrite\nnull\nmade\nminor\nmajor\n", "everything");
     Ok(())
 }
 

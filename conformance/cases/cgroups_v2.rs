@@ -201,8 +201,8 @@ fn cpu(env: &mut Env) -> Outcome {
     check(
         env,
         "quota",
-        json!({"cpu": {"shares": 1024, "quota": 50_000, "period": 100_000}}),
-        &[("cpu.max", "50000 100000")],
+        json!({"cpu": {"shares": 1024, "quota": 50_000, "period": 200_000}}),
+        &[("cpu.max", "50000 200000")],
     )?;
     // runc 1.1's linear conversion; later ones map 1024 to 100.
     let weight = if env.is(Peer::Ghost) { "100" } else { "39" };

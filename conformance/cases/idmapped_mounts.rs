@@ -83,6 +83,12 @@ fn own_mappings(env: &mut Env) -> Outcome {
         ensure_eq!((new.uid(), new.gid()), (5, 6), "owner on the host");
         fs::remove_file(source.join("new"))?;
     }
+    // From other ids than 0 on: whoever is not among them is nobody.
+    let mut bundle = env.bundle()?;
+    let maps = (mapping(3, 1000, 1), mapping(4, 2000, 1));
+    add(&mut bundle, &source, "/m", &["bind", "idmap"], Some(maps))?;
+    let owners = script(env, &mut bundle, OWNERS)?;
+    ensure_eq!(owners, "65534:65534\n1000:2000\n", "owners inside, of a part");
     Ok(())
 }
 

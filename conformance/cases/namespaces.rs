@@ -275,20 +275,21 @@ fn user(env: &mut Env) -> Outcome {
 
 fn user_lines(env: &mut Env) -> Outcome {
     let mut bundle = mapped(env, 100_000)?;
-    bundle.set(
-        "/linux/uidMappings",
-        json!([
-            {"containerID": 0, "hostID": 100_000, "size": 1000},
-            {"containerID": 1000, "hostID": 300_000, "size": 1},
-            {"containerID": 1001, "hostID": 101_001, "size": 64535},
-        ]),
-    )?;
+    for (field, first) in [("uidMappings", 0), ("gidMappings", 10)] {
+        bundle.set(
+            &format!("/linux/{field}"),
+            json!([
+                {"containerID": 0, "hostID": 100_000, "size": 1000},
+                {"containerID": 1000, "hostID": 300_000, "size": 1 + first},
+                {"containerID": 1001 + first, "hostID": 101_001, "size": 64535},
+            ]),
+        )?;
+    }
     let report = env.probe(&mut bundle)?;
-    ensure_eq!(
-        report["uid_map"],
-        json!(["0 100000 1000", "1000 300000 1", "1001 101001 64535"]),
-        "uid_map"
-    );
+    let uids = ["0 100000 1000", "1000 300000 1", "1001 101001 64535"];
+    ensure_eq!(report["uid_map"], json!(uids), "uid_map");
+    let gids = ["0 100000 1000", "1000 300000 11", "1011 101001 64535"];
+    ensure_eq!(report["gid_map"], json!(gids), "gid_map");
     Ok(())
 }
 

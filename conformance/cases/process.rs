@@ -30,6 +30,7 @@ pub const CASES: &[Case] = &[
     Case::new("process/rlimits", rlimits),
     Case::new("process/rlimit-above-the-hard-limit", rlimit_above).needs(&[Need::SysResource]),
     Case::new("process/capability-sets", capability_sets),
+    Case::new("process/effective-capabilities-allow-the-exec", effective),
     Case::new("process/capabilities-of-a-user", capabilities_user),
     Case::new("process/ambient-capabilities", ambient),
     Case::new("process/no-capabilities", no_capabilities),
@@ -269,6 +270,22 @@ fn capability_sets(env: &mut Env) -> Outcome {
         "bounding, permitted, effective, inheritable, ambient"
     );
     Ok(())
+}
+
+/// The exec makes root's anew, but is allowed by those that are effective then.
+fn effective(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.args(&["/bin/probe"]);
+    let program = bundle.rootfs().join("bin/probe");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700))?;
+    std::os::unix::fs::chown(&program, Some(1000), Some(1000))?;
+    bundle.set("/process/capabilities", json!({}))?;
+    bundle.capabilities(&["bounding", "permitted", "effective"], &["CAP_DAC_OVERRIDE"]);
+    env.run(&bundle)?.ok()?;
+    bundle.capabilities(&["effective"], &[]);
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.to_lowercase().contains("permission denied"), "{output}");
+    env.nothing_left()
 }
 
 fn capabilities_user(env: &mut Env) -> Outcome {

@@ -280,7 +280,8 @@ fn all(env: &mut Env, v1: bool, rows: &[Row]) -> Outcome {
             // There is no such device, or its scheduler knows no weights.
             let unsupported = *controller == "rdma" || output.stderr.contains("EOPNOTSUPP");
             let named = output.stderr.contains(&format!("linux.resources.{field}"));
-            ensure!(unsupported && named, "{field} = {value}: {output}");
+            let written = output.stderr.contains(&content);
+            ensure!(unsupported && named && written, "{field} = {value}: {output}");
         }
     }
     Ok(())

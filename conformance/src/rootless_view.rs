@@ -43,6 +43,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("mounts/bind-is-not-recursive-and-rbind-is", "the kernel hides nothing from below a mount"),
     ("mounts/tmpfs-options", "the kernel shows the ids as the host has them"),
     ("mounts/sysfs-is-readonly", NETWORK),
+    ("process/effective-capabilities-allow-the-exec", "the files are the user's"),
     ("process/sysctl", NETWORK),
     ("process/sysctl-with-slashes", NETWORK),
     ("process/sysctl-of-every-namespace", NETWORK),
