@@ -94,7 +94,7 @@ fn shim(env: &mut Env) -> Outcome {
 
 fn buildkit(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
-    bundle.writable().shell("until [ -e /go ]; do sleep 0.02; done; exit 4");
+    bundle.shell("until [ -e /go ]; do sleep 0.02; done; exit 4");
     bundle.save()?;
     let (id, dir) = (env.id("one"), path(&bundle.dir));
     env.adopt(&id);
@@ -104,12 +104,13 @@ fn buildkit(env: &mut Env) -> Outcome {
         ensure!(output.code() == 0 || output.stderr.contains("does not exist"), "{output}");
         Ok(output.stdout.contains("\"status\": \"running\"").then_some(()))
     })?;
-    let spec = process(env, &bundle, "echo in; touch /go; exit 3")?;
+    let spec = process(env, &bundle, "echo in; exit 3")?;
     let pid = path(env.dir.join("exec.pid"));
     let words = ["exec", "--process", &spec, "--pid-file", &pid, &id];
     let output = env.runtime(&words).exits(3)?;
     ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("in\n", ""), "exec");
     ensure!(fs::read_to_string(&pid)?.parse::<i32>()? > 0, "the pid file of exec");
+    fs::write(bundle.rootfs().join("go"), "")?;
     // Its exit status is the container's, which is still there.
     running.wait()?.expect_code(4)?;
     ensure_eq!(env.status(&id)?, "stopped", "status");

@@ -88,6 +88,11 @@ impl<'a> Podman<'a> {
         Ok(())
     }
 
+    /// The case, which a user's podman has borrowed to the end.
+    pub fn env(&self) -> &'a Env<'a> {
+        self.env
+    }
+
     /// A podman command.
     pub fn call(&self, words: &[&str]) -> Call {
         let path = |name: &str| self.dir.join(name).to_string_lossy().into_owned();

@@ -3,7 +3,9 @@
 
 use std::fs;
 
+use super::engine;
 use super::podman::Podman;
+use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::delegated::Delegated;
 use crate::env::Env;
@@ -30,6 +32,9 @@ pub const CASES: &[Case] = &[
     Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/ids-that-podman-chooses", auto).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/exec-top-stop", exec).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/terminals", terminals).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/kill-restart-and-rm", life).needs(NATIVE).not_on(CRUN),
+    Case::new("podman-user/build", build).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
 ];
@@ -96,6 +101,59 @@ fn exec(env: &mut Env) -> Outcome {
     podman.call(&["stop", "-t", "0", "a"]).ok()?;
     let output = podman.call(&["inspect", "--format", "{{.State.ExitCode}}", "a"]).ok()?;
     ensure_eq!(output.stdout, "137\n", "exit code");
+    podman.end()
+}
+
+fn terminals(env: &mut Env) -> Outcome {
+    let podman = Podman::of_user(env, None)?;
+    let env = podman.env();
+    engine::talk_resize_and_interrupt(env, |script| podman.run(&["--rm", "-it"], script))?;
+    podman.start("a", "sleep 1000")?;
+    engine::talk(env, |script| podman.call(&[&["exec", "-it", "a"], script].concat()))?;
+    podman.end()
+}
+
+fn life(env: &mut Env) -> Outcome {
+    let podman = Podman::of_user(env, None)?;
+    podman.start(
+        "a",
+        "trap 'echo caught; exit 6' USR1; echo ready; while true; do sleep 0.02; done",
+    )?;
+    let says = |text: &str| {
+        wait_until(podman.env().shared.limit, text, || {
+            Ok(podman.call(&["logs", "a"]).ok()?.stdout.contains(text).then_some(()))
+        })
+    };
+    says("ready")?;
+    let follow = podman.call(&["logs", "-f", "a"]).spawn()?;
+    follow.wait_for_stdout("ready")?;
+    podman.call(&["kill", "-s", "USR1", "a"]).ok()?;
+    ensure_eq!(podman.call(&["wait", "a"]).ok()?.stdout, "6\n", "exit code");
+    ensure_eq!(follow.wait()?.stdout, "ready\ncaught\n", "logs -f");
+    podman.call(&["start", "a"]).ok()?;
+    podman.call(&["restart", "-t", "0", "a"]).ok()?;
+    podman.call(&["exec", "a", "true"]).ok()?;
+    podman.call(&["rm", "-f", "-t", "0", "a"]).ok()?;
+    ensure_eq!(podman.call(&["ps", "-aq"]).ok()?.stdout, "", "containers");
+    podman.end()
+}
+
+fn build(env: &mut Env) -> Outcome {
+    let podman = Podman::of_user(env, None)?;
+    let context = podman.dir.join("context");
+    fs::create_dir(&context)?;
+    let lines = "FROM box\nRUN echo built >/file && id -u >>/file && chmod 777 /mnt\n\
+                 USER 5\nRUN id -u >/mnt/user\nCMD cat /file /mnt/user\n";
+    fs::write(context.join("Containerfile"), lines)?;
+    crate::user::own_tree(&context)?;
+    let folder = context.to_string_lossy().into_owned();
+    podman.call(&["build", "--network", "none", "-t", "built", &folder]).ok()?;
+    let output = podman.call(&["run", "--rm", "--network", "none", "built"]).ok()?;
+    ensure_eq!(output.stdout, "built\n0\n5\n", "what was built");
+    fs::write(context.join("Containerfile"), "FROM box\nRUN [\"nosuch\"]\n")?;
+    let output = podman.call(&["build", "--network", "none", &folder]).output()?;
+    let told = format!("from {} creating container", podman.runtime.as_deref().unwrap_or_default());
+    ensure!(output.code() != 0 && output.stderr.contains(&told), "{output}");
     podman.end()
 }
 
