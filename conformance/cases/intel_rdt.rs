@@ -42,6 +42,8 @@ fn bad(env: &mut Env) -> Outcome {
         (json!({"enableCMT": "yes"}), ["linux.intelRdt.enableCMT", "yes"]),
         (json!({"enableMBM": 1}), ["linux.intelRdt.enableMBM", "1 is not a boolean"]),
         (json!({"enableMonitoring": "yes"}), ["linux.intelRdt.enableMonitoring", "yes"]),
+        (json!({"enableCMT": "yes"}), ["linux.intelRdt.enableCMT", "yes"]),
+        (json!({"enableMBM": "yes"}), ["linux.intelRdt.enableMBM", "yes"]),
     ] {
         refuses_value(env, "/linux/intelRdt", &value, &words)?;
     }

@@ -10,6 +10,7 @@ use super::mounts::{drop_nested, has, mount_at, nested_source, script};
 use super::namespaces::mapped;
 use crate::case::{Case, Failure, Outcome, Peer};
 use crate::env::Env;
+use crate::trace::{STRACE, calls, trace};
 use crate::{ensure, ensure_eq};
 
 const OLD_RUNC: &str = "runc 1.1.5 does not know all of them";
@@ -18,6 +19,7 @@ const CRUN: (Peer, &str) = (Peer::Crun, "crun 1.8.1 does not know all of them");
 /// The cases of this area.
 pub const CASES: &[Case] = &[
     Case::new("mount-options/of-a-new-file-system", new_filesystem).not_on(&[CRUN]),
+    Case::new("mount-options/words-that-nothing-shows", unseen).needs(STRACE).not_on(&[CRUN]),
     Case::new("mount-options/words-that-undo-others", undone).not_on(&[CRUN]),
     Case::new("mount-options/of-a-bind", bind)
         .not_on(&[(Peer::Runc, "runc 1.1.5 takes none of them back"), CRUN]),
@@ -93,7 +95,7 @@ fn new_filesystem(env: &mut Env) -> Outcome {
             ("dirsync", "+dirsync,!+sync"),
             ("lazytime", "+lazytime"),
             ("mand", "+mand"),
-            // Nothing shows them; as options of the file system, they would be refused.
+            // The next case has their effect; as options of the file system, they would be refused.
             ("iversion", "rw"),
             ("silent", "rw"),
             ("loud", "rw"),
@@ -106,6 +108,32 @@ fn new_filesystem(env: &mut Env) -> Outcome {
         env,
         &[("nosymfollow", "nosymfollow"), ("symfollow", "!nosymfollow"), ("defaults", plain)],
     )
+}
+
+fn unseen(env: &mut Env) -> Outcome {
+    let rows = [
+        ("iversion", Some("MS_I_VERSION")),
+        ("iversion,noiversion", None),
+        ("silent", Some("MS_SILENT")),
+        ("silent,loud", None),
+    ];
+    let mut bundle = env.bundle_with(&["true"])?;
+    for (index, (options, _)) in rows.iter().enumerate() {
+        bundle.mount(json!({
+            "destination": format!("/t{index}"), "type": "tmpfs", "source": options,
+            "options": words(options),
+        }))?;
+    }
+    let text = trace(env, env.run(&bundle)?, &["-e", "trace=mount"])?;
+    for (options, wanted) in rows {
+        let own = format!("mount(\"{options}\", ");
+        let flag =
+            calls(&text, "mount").into_iter().filter(|call| call.starts_with(&own)).find_map(
+                |call| ["MS_I_VERSION", "MS_SILENT"].into_iter().find(|flag| call.contains(flag)),
+            );
+        ensure_eq!(flag, wanted, "the flag of {options} in {text}");
+    }
+    Ok(())
 }
 
 fn undone(env: &mut Env) -> Outcome {

@@ -296,12 +296,19 @@ fn rbind(env: &mut Env) -> Outcome {
         "destination": "/m2", "type": "bind", "source": source, "options": ["rbind", "ro"],
     }))?;
     bundle.mount(json!({"destination": "/m3", "source": source, "options": ["rbind"]}))?;
+    bundle.mount(json!({
+        "destination": "/m4", "type": "none", "source": source, "options": ["bind"],
+    }))?;
     let text = script(
         env,
         &mut bundle,
-        "ls /m1/sub; echo -; ls /m2/sub; ls /m3/sub; touch /m2/sub/x && echo inner is writable; touch /m2/x || echo outer is not",
+        "ls /m1/sub /m4/sub; echo -; ls /m2/sub; ls /m3/sub; touch /m2/sub/x && echo inner is writable; touch /m2/x || echo outer is not",
     )?;
-    ensure_eq!(text, "-\ninner\ninner\ninner is writable\nouter is not\n", "what is seen");
+    ensure_eq!(
+        text,
+        "/m1/sub:\n\n/m4/sub:\n-\ninner\ninner\ninner is writable\nouter is not\n",
+        "what is seen"
+    );
     drop_nested(env)
 }
 
