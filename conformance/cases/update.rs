@@ -334,7 +334,7 @@ fn put_back(env: &mut Env) -> Outcome {
         (("cpu", "cpu.shares"), "cpu.weight"),
         (("cpu", "cpu.cfs_quota_us"), "cpu.max"),
         (("cpu", "cpu.cfs_period_us"), "cpu.max"),
-        (("cpuset", "cpuset.cpus"), "cpuset.cpus"),
+        (("cpuset", "cpuset.cpus"), "cpuset.cpus.effective"),
         (("cpu", "cpu.idle"), "cpu.idle"),
     ];
     let all = || -> Result<Vec<String>, Failure> {

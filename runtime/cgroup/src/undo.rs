@@ -58,6 +58,9 @@ fn old(dir: &Dir, write: &Write) -> Option<Write> {
         (Err(_), Otherwise::Instead(file, _)) => ((*file).into(), dir.try_read(file).ok()?),
         (Err(_), _) => return None,
     };
+    // The kernel does not empty a v2 cpuset with processes: what that has come to is as good.
+    let inherits = file.starts_with("cpuset.") && text.trim().is_empty();
+    let text = if inherits { dir.try_read(&format!("{file}.effective")).ok()? } else { text };
     let value = put_back(&file, &write.value, &text)?;
     Some(Write { file, value, otherwise: Otherwise::Fail, ..write.clone() })
 }
@@ -85,10 +88,10 @@ fn put_back(file: &str, value: &str, text: &str) -> Option<String> {
     }
 }
 
-/// The value of a file that has one only. An empty one, as of a cpuset, is set by an empty line.
+/// The value of a file that has one only.
 fn single(text: &str) -> Option<String> {
     let value = text.trim();
-    (!value.contains('\n')).then(|| if value.is_empty() { "\n".into() } else { value.into() })
+    (!value.is_empty() && !value.contains('\n')).then(|| value.into())
 }
 
 #[cfg(test)]
@@ -102,7 +105,7 @@ mod tests {
         for (file, value, text, wanted) in [
             ("pids.max", "7", "max\n", Some("max")),
             ("cpu.max", "5000 10000", "max 100000\n", Some("max 100000")),
-            ("cpuset.cpus", "0", "\n", Some("\n")),
+            ("cpuset.cpus", "0", "0-1,3\n", Some("0-1,3")),
             ("io.max", "8:0 rbps=7", disks, Some(disks.trim())),
             ("io.max", "8:16 rbps=7", disks, Some("8:16 rbps=max wbps=max riops=max wiops=max")),
             ("io.weight", "300", "default 100\n8:0 20\n", Some("default 100")),
