@@ -174,7 +174,7 @@ fn formats(env: &mut Env) -> Outcome {
     ensure!(output.stdout.contains("config.json:2: "), "{output}");
     fs::remove_file(bundle.dir.join("config.json"))?;
     let output = env.runtime(&["check"]).cwd(&bundle.dir).exits(1)?;
-    ensure!(output.stdout.contains("no such file or directory"), "{output}");
+    ensure!(output.stdout.contains("config.json not found"), "{output}");
     Ok(())
 }
 

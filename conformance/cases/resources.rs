@@ -278,7 +278,8 @@ fn all(env: &mut Env, v1: bool, rows: &[Row]) -> Outcome {
             ensure!(text.contains(&content), "{file} has {text:?}, not {content:?}");
         } else {
             // There is no such device, or its scheduler knows no weights.
-            let unsupported = *controller == "rdma" || output.stderr.contains("EOPNOTSUPP");
+            let unsupported =
+                *controller == "rdma" || output.stderr.contains("operation not supported");
             let named = output.stderr.contains(&format!("linux.resources.{field}"));
             let written = output.stderr.contains(&content);
             ensure!(unsupported && named && written, "{field} = {value}: {output}");
