@@ -96,6 +96,17 @@ pub enum Error {
         /// What the answer did.
         reason: String,
     },
+    /// None of several places gave an image.
+    #[error("{image} is to be had nowhere: {}; and", .earlier.join("; "))]
+    Nowhere {
+        /// The image's name as it was meant.
+        image: String,
+        /// What the places before the last said.
+        earlier: Vec<String>,
+        /// What the last one said.
+        #[source]
+        source: Box<Error>,
+    },
     /// The client could not be set up.
     #[error("set up the HTTP client")]
     Client {

@@ -19,5 +19,6 @@ pub mod reference;
 pub mod registry;
 pub mod serve;
 pub mod store;
+pub mod transfer;
 
 pub use error::{Error, Result};

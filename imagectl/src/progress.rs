@@ -6,7 +6,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::image::Descriptor;
 
-const BAR: &str = "{prefix} {bar:30} {bytes:>11}/{total_bytes:<11} {bytes_per_sec:>13} {msg}";
+const BAR: &str = "{prefix} [{bar:30}] {bytes:>11}/{total_bytes:<11} {bytes_per_sec:>13} {msg}";
 
 /// How progress is shown. Always on standard error: standard output is for results.
 pub enum Progress {

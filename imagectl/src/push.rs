@@ -1,18 +1,18 @@
 //! Pushing: an image of the store to a registry.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::reference::Reference;
-use crate::registry::{Access, Config, Registry, Uploaded};
+use crate::registry::{Config, Registry, Uploaded};
 use crate::store::{Store, StoredImage};
+use crate::transfer;
 
 /// What to push, and how.
 #[derive(Clone, Debug)]
@@ -27,45 +27,29 @@ pub struct Request {
     pub parallel: usize,
 }
 
-/// Pushes an image: its blobs that the registry lacks, and its manifest last.
+/// Pushes an image: its blobs that the registry lacks, and its manifest last. Of an index, all images.
 ///
 /// # Errors
 /// Those of registry and store; [`Error::Interrupted`] on Ctrl-C.
 pub fn push(store: &Store, request: &Request, progress: Progress) -> Result<Digest> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(Error::io("start", PathBuf::from("the async runtime")))?;
     let _held = store.hold()?;
-    runtime.block_on(async {
-        tokio::select! {
-            biased;
-            _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
-            result = run(store, request, Arc::new(progress)) => result,
-        }
-    })
+    transfer::run(&AtomicBool::default(), run(store, request, Arc::new(progress)))
 }
 
 async fn run(store: &Store, request: &Request, progress: Arc<Progress>) -> Result<Digest> {
     let descriptor = &request.image.descriptor;
+    let name = request.target.to_string();
     if let Some(expected) = request.target.digest
         && expected != descriptor.digest
     {
-        let (what, found) = (request.target.to_string(), descriptor.digest);
-        return Err(Error::WrongDigest { what, expected, found });
+        return Err(Error::WrongDigest { what: name, expected, found: descriptor.digest });
     }
-    let bytes = store.read_document(descriptor)?;
-    let manifest = store.manifest(&request.image)?;
+    let contents = store.contents(descriptor)?;
     let elsewhere = elsewhere(store, &request.target)?;
-    let access = Access::Push { mount: elsewhere.values().next().cloned() };
-    let registry = Arc::new(Registry::with_access(&request.target, &request.registry, access)?);
-    let mut blobs: Vec<_> = manifest.layers.iter().chain([&manifest.config]).cloned().collect();
-    blobs.sort_by_key(|blob| blob.digest);
-    blobs.dedup_by_key(|blob| blob.digest);
-    let mut jobs = JoinSet::new();
-    let slots = Arc::new(Semaphore::new(request.parallel.max(1)));
-    for blob in blobs {
+    let mount = elsewhere.values().next().cloned();
+    let registry = Arc::new(Registry::to_push(&request.target, mount, &request.registry)?);
+    let mut jobs = Vec::new();
+    for blob in contents.blobs {
         if !store.has_blob(&blob) {
             return Err(Error::Document {
                 what: format!("blob {}", blob.digest),
@@ -73,35 +57,32 @@ async fn run(store: &Store, request: &Request, progress: Arc<Progress>) -> Resul
             });
         }
         let file = store.open_blob(&blob.digest)?;
-        let (registry, slots) = (Arc::clone(&registry), Arc::clone(&slots));
+        let registry = Arc::clone(&registry);
         let (other, progress) = (elsewhere.get(&blob.digest).cloned(), Arc::clone(&progress));
-        jobs.spawn(async move {
-            // The semaphore is never closed.
-            let _slot = slots.acquire_owned().await;
+        jobs.push(async move {
             let shown = progress.layer(&blob);
             let add = |bytes| shown.add(bytes);
             let result = registry.upload(&blob, file, other.as_deref(), add).await;
-            if let Ok(how) = &result {
+            let result = result.map(|how| {
                 shown.end(match how {
                     Uploaded::Present => "is there",
                     Uploaded::Mounted => "mounted",
                     Uploaded::Sent => "pushed",
                 });
-            }
+            });
             (blob.digest, result)
         });
     }
-    while let Some(result) = jobs.join_next().await {
-        match result {
-            Ok((_, Ok(_))) => {}
-            Ok((layer, Err(error))) => {
-                let image = request.target.to_string();
-                return Err(Error::Layer { image, layer, source: Box::new(error) });
-            }
-            Err(_) => return Err(Error::Interrupted),
-        }
+    let slots = Arc::new(Semaphore::new(request.parallel.max(1)));
+    transfer::all(&name, &slots, jobs).await?;
+    for document in &contents.documents {
+        let bytes = store.read_document(document)?;
+        let version = match document.digest == descriptor.digest {
+            true => request.target.version(),
+            false => document.digest.to_string(),
+        };
+        registry.put_manifest(&version, document, bytes).await?;
     }
-    registry.put_manifest(&request.target.version(), descriptor, bytes).await?;
     Ok(descriptor.digest)
 }
 
@@ -113,9 +94,9 @@ fn elsewhere(store: &Store, target: &Reference) -> Result<HashMap<Digest, String
         if name.registry != target.registry || name.repository == target.repository {
             continue;
         }
-        if let Ok(manifest) = store.manifest(&image) {
-            let layers = manifest.layers.iter().chain([&manifest.config]);
-            blobs.extend(layers.map(|layer| (layer.digest, name.repository.clone())));
+        if let Ok(contents) = store.contents(&image.descriptor) {
+            let parts = contents.blobs.iter();
+            blobs.extend(parts.map(|part| (part.digest, name.repository.clone())));
         }
     }
     Ok(blobs)

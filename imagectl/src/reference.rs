@@ -64,6 +64,12 @@ impl Reference {
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
     }
 
+    /// Does the text name no registry, so that it may mean any?
+    #[must_use]
+    pub fn is_short(text: &str) -> bool {
+        split_registry(text).0.is_none()
+    }
+
     /// What the registry's manifest URL ends in: the digest if there is one, else the tag.
     #[must_use]
     pub fn version(&self) -> String {

@@ -6,10 +6,10 @@ use super::bag::Bag;
 use super::{Loaded, docker, oci};
 use crate::bundle::unpack_missing;
 use crate::error::{Error, Result};
-use crate::image::Platform;
+use crate::image::{Choice, Document};
 use crate::layer::{self, Budget, Expected, Limits};
 use crate::reference::Reference;
-use crate::store::{Session, Store};
+use crate::store::{Session, Store, StoredImage};
 
 /// Where the images are.
 pub enum Source {
@@ -21,8 +21,8 @@ pub enum Source {
 
 /// What to load, and how.
 pub struct Request {
-    /// The platform to take from an index.
-    pub platform: Platform,
+    /// What to take of an index.
+    pub choice: Choice,
     /// The name to give, if there is but one image.
     pub name: Option<Reference>,
     /// What the archive, and then each image, may become.
@@ -99,22 +99,32 @@ pub fn load(store: &Store, source: Source, request: &Request) -> Result<Vec<Load
         .collect()
 }
 
-/// Checks the layers' content, and unpacks them if asked to.
+/// Checks the layers' content, and unpacks those of the image that runs here if asked to.
 fn settle(store: &Store, image: &Found, request: &Request) -> Result<()> {
-    let stored = crate::store::StoredImage { descriptor: image.descriptor.clone() };
-    let manifest = store.manifest(&stored)?;
-    let config = store.config(&manifest)?;
+    let stored = StoredImage { descriptor: image.descriptor.clone() };
+    let chosen = store.select(&stored, &request.choice).ok().map(|(descriptor, _)| descriptor);
     let name = &image.name;
-    if request.unpack {
-        unpack_missing(store, name, &manifest, &config, request.limits)?;
-        return store.stack(name, &config.rootfs.diff_ids)?.resolve_implied(None);
-    }
-    let budget = Budget::new(request.limits);
-    for (blob, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-        let source = BufReader::with_capacity(128 << 10, store.open_blob(&blob.digest)?);
-        layer::verify(source, Expected { blob, diff_id, budget: &budget }).map_err(|source| {
-            Error::Layer { image: name.clone(), layer: blob.digest, source: Box::new(source) }
-        })?;
-    }
-    Ok(())
+    store.walk(&image.descriptor, &mut |descriptor, document| {
+        let Document::Manifest(manifest) = document? else { return Ok(()) };
+        if manifest.check_image("manifest").is_err() {
+            return Ok(());
+        }
+        let config = store.config(&manifest)?;
+        if request.unpack && chosen.as_ref().is_some_and(|own| own.digest == descriptor.digest) {
+            unpack_missing(store, name, &manifest, &config, request.limits)?;
+            return store.stack(name, &config.rootfs.diff_ids)?.resolve_implied(None);
+        }
+        let budget = Budget::new(request.limits);
+        for (blob, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            let source = BufReader::with_capacity(128 << 10, store.open_blob(&blob.digest)?);
+            layer::verify(source, Expected { blob, diff_id, budget: &budget }).map_err(
+                |source| Error::Layer {
+                    image: name.clone(),
+                    layer: blob.digest,
+                    source: Box::new(source),
+                },
+            )?;
+        }
+        Ok(())
+    })
 }

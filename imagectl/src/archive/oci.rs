@@ -2,13 +2,11 @@
 
 use super::load::{Found, Loading};
 use crate::error::{Error, Result};
-use crate::image::{Descriptor, Document, ImageConfig, Index, Platform, from_json};
-use crate::pull::choose;
+use crate::image::{
+    Choice, Descriptor, Document, INDEX_DEPTH, ImageConfig, Index, Manifest, Platform, from_json,
+};
 use crate::reference::Reference;
 use crate::store::annotation;
-
-/// How deep indexes may lie in indexes.
-const INDEX_DEPTH: usize = 4;
 
 /// Puts the blobs of all images into the store.
 pub fn images(loading: &Loading<'_>) -> Result<Vec<Found>> {
@@ -40,35 +38,74 @@ fn name(entry: &Descriptor, image: &Descriptor) -> Result<String> {
     }
 }
 
+/// Puts what the entry means into the store.
 fn image(loading: &Loading<'_>, entry: &Descriptor) -> Result<Descriptor> {
-    let (store, bag) = (loading.store, &loading.bag);
+    let choice = &loading.request.choice;
+    if *choice == Choice::All {
+        return whole(loading, entry, 0);
+    }
     let mut descriptor = entry.clone();
     for _ in 0..=INDEX_DEPTH {
         let what = format!("manifest {}", descriptor.digest);
-        let bytes = bag.described(&descriptor)?;
+        let bytes = loading.bag.described(&descriptor)?;
         match Document::parse(&what, &descriptor.media_type, &bytes)? {
             Document::Index(index) => {
-                descriptor = choose(&what, &index, &loading.request.platform)?.clone();
+                descriptor = index.choose(&what, &choice.platform())?.clone();
             }
             Document::Manifest(manifest) => {
-                let config = bag.described(&manifest.config)?;
-                let what = format!("config {}", manifest.config.digest);
-                let parsed = ImageConfig::parse(&what, &config, manifest.layers.len())?;
-                for layer in &manifest.layers {
-                    bag.put_described(store, loading.session, layer)?;
-                }
-                store.write_document(&manifest.config.digest, &config)?;
-                store.write_document(&descriptor.digest, &bytes)?;
-                let media_type = manifest.own_media_type(&descriptor.media_type);
-                return Ok(Descriptor {
-                    platform: Some(Platform::of(&parsed)),
-                    ..Descriptor::new(media_type, descriptor.digest, descriptor.size)
-                });
+                manifest.check_image(&what)?;
+                return one(loading, &descriptor, &bytes, &manifest);
             }
         }
     }
-    Err(Error::Document {
+    Err(too_deep(entry))
+}
+
+/// Puts everything that the entry leads to into the store.
+fn whole(loading: &Loading<'_>, entry: &Descriptor, depth: usize) -> Result<Descriptor> {
+    if depth > INDEX_DEPTH {
+        return Err(too_deep(entry));
+    }
+    let bytes = loading.bag.described(entry)?;
+    let what = format!("manifest {}", entry.digest);
+    match Document::parse(&what, &entry.media_type, &bytes)? {
+        Document::Manifest(manifest) => one(loading, entry, &bytes, &manifest),
+        Document::Index(index) => {
+            for inner in &index.manifests {
+                whole(loading, inner, depth + 1)?;
+            }
+            loading.store.write_document(&entry.digest, &bytes)?;
+            let media_type = index.own_media_type(&entry.media_type);
+            Ok(Descriptor::new(media_type, entry.digest, entry.size))
+        }
+    }
+}
+
+/// Puts a manifest and its blobs into the store.
+fn one(
+    loading: &Loading<'_>,
+    descriptor: &Descriptor,
+    bytes: &[u8],
+    manifest: &Manifest,
+) -> Result<Descriptor> {
+    let (store, bag) = (loading.store, &loading.bag);
+    let mut platform = None;
+    if manifest.check_image("manifest").is_ok() {
+        let config = bag.described(&manifest.config)?;
+        let what = format!("config {}", manifest.config.digest);
+        platform = Some(Platform::of(&ImageConfig::parse(&what, &config, manifest.layers.len())?));
+    }
+    for part in manifest.layers.iter().chain([&manifest.config]) {
+        bag.put_described(store, loading.session, part)?;
+    }
+    store.write_document(&descriptor.digest, bytes)?;
+    let media_type = manifest.own_media_type(&descriptor.media_type);
+    Ok(Descriptor { platform, ..Descriptor::new(media_type, descriptor.digest, descriptor.size) })
+}
+
+fn too_deep(entry: &Descriptor) -> Error {
+    Error::Document {
         what: format!("index {}", entry.digest),
         reason: format!("holds indexes more than {INDEX_DEPTH} deep"),
-    })
+    }
 }

@@ -93,9 +93,8 @@ fn layout(
     put("oci-layout", Content::Bytes(br#"{"imageLayoutVersion":"1.0.0"}"#))?;
     let mut entries = Vec::new();
     for image in images {
-        let manifest = store.manifest(image)?;
-        let parts = manifest.layers.iter().chain([&manifest.config, &image.descriptor]);
-        for part in parts {
+        let contents = store.contents(&image.descriptor)?;
+        for part in contents.blobs.iter().chain(&contents.documents) {
             let name = format!("blobs/sha256/{}", part.digest.hex());
             if !store.has_blob(part) {
                 return Err(missing(part));

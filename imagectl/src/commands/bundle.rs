@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::limits::LimitArguments;
 use super::process::ProcessArguments;
-use super::say;
+use super::{say, stored};
 use crate::bundle::{self, Options};
 use crate::error::Result;
 use crate::reference::Reference;
@@ -35,8 +35,7 @@ pub struct BundleCommand {
 
 impl BundleCommand {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
-        let reference = self.reference.as_deref().map(Reference::parse).transpose()?;
-        let image = store.image(reference.as_ref())?;
+        let image = stored(store, self.reference.as_deref())?;
         let directory = match self.directory {
             Some(directory) => directory,
             None => PathBuf::from(Reference::parse(image.name())?.short_name()),

@@ -1,11 +1,12 @@
 //! The options of every command that talks to a registry.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
 use crate::error::Result;
-use crate::registry::{Config, Credential};
+use crate::registry::{Config, Credential, Registries};
 
 #[derive(Debug, Args)]
 pub struct ConnectionArguments {
@@ -20,18 +21,25 @@ pub struct ConnectionArguments {
     #[arg(long, value_name = "DIR", verbatim_doc_comment)]
     cert_dir: Option<PathBuf>,
     /// Check the registry's certificate; with false, plain HTTP is tried too
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set,
+    /// [default: as registries.conf says, else true]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, verbatim_doc_comment,
           num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    tls_verify: bool,
+    tls_verify: Option<bool>,
+    /// Give a connection up that carries no byte for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    stall: u64,
 }
 
 impl ConnectionArguments {
-    pub fn config(self) -> Result<Config> {
+    pub fn config(&self) -> Result<Config> {
         Ok(Config {
             tls_verify: self.tls_verify,
+            registries: Registries::load()?,
             credential: self.creds.as_deref().map(Credential::parse).transpose()?,
-            authfile: self.authfile,
-            cert_dir: self.cert_dir,
+            authfile: self.authfile.clone(),
+            cert_dir: self.cert_dir.clone(),
+            stall: Duration::from_secs(self.stall),
             ..Config::default()
         })
     }

@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::connection::ConnectionArguments;
 use super::limits::LimitArguments;
+use super::platform::PlatformArguments;
 use super::say;
+use super::transfer::TransferArguments;
 use crate::archive::{self, Format, Source};
 use crate::error::{Error, Result};
-use crate::image::Platform;
+use crate::image::Choice;
 use crate::layer::Limits;
-use crate::progress::Progress;
 use crate::reference::Reference;
 use crate::registry::Config;
 use crate::store::{Store, StoredImage};
@@ -29,24 +29,18 @@ pub struct Copy {
     /// To where, likewise; directories and files are new
     #[arg(value_name = "TARGET")]
     target: String,
-    /// Take the image for another platform: os/arch or os/arch/variant
-    #[arg(long)]
-    platform: Option<String>,
     #[command(flatten)]
-    connection: ConnectionArguments,
-    /// How many blobs are on their way at once
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    parallel: usize,
-    /// Show no progress
-    #[arg(long, short)]
-    quiet: bool,
+    platform: PlatformArguments,
+    #[command(flatten)]
+    transfer: TransferArguments,
     #[command(flatten)]
     limits: LimitArguments,
 }
 
 /// One end of a copy.
 enum Place {
-    Registry(Reference),
+    /// A name, not looked at yet: only what is pulled may be short.
+    Registry(String),
     Directory(PathBuf),
     Archive(PathBuf, Format),
 }
@@ -58,7 +52,10 @@ impl Place {
             Some(("oci", rest)) => Self::Directory(path(rest)),
             Some(("oci-archive", rest)) => Self::Archive(path(rest), Format::OciArchive),
             Some(("docker-archive", rest)) => Self::Archive(path(rest), Format::Docker),
-            _ => Self::Registry(Reference::parse(text)?),
+            _ => {
+                Reference::parse(text)?;
+                Self::Registry(text.to_owned())
+            }
         })
     }
 }
@@ -66,9 +63,8 @@ impl Place {
 /// What both ends need.
 struct Way {
     registry: Config,
-    platform: Option<Platform>,
-    parallel: usize,
-    quiet: bool,
+    choice: Choice,
+    transfer: TransferArguments,
     limits: Limits,
 }
 
@@ -76,10 +72,9 @@ impl Copy {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let (source, target) = (Place::parse(&self.source)?, Place::parse(&self.target)?);
         let way = Way {
-            registry: self.connection.config()?,
-            platform: self.platform.as_deref().map(Platform::parse).transpose()?,
-            parallel: self.parallel,
-            quiet: self.quiet,
+            registry: self.transfer.config()?,
+            choice: self.platform.choice()?,
+            transfer: self.transfer,
             limits: self.limits.limits()?,
         };
         // A store for the way: what is only passed on leaves nothing in the user's own.
@@ -95,7 +90,7 @@ impl Copy {
 fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
     let load = |source: Source| -> Result<()> {
         let request = archive::Request {
-            platform: way.platform.clone().unwrap_or_else(Platform::host),
+            choice: way.choice.clone(),
             name: None,
             limits: way.limits,
             unpack: false,
@@ -103,16 +98,16 @@ fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
         archive::load(between, source, &request).map(drop)
     };
     match source {
-        Place::Registry(reference) => {
+        Place::Registry(name) => {
             let request = pull::Request {
-                reference,
-                platform: way.platform.clone(),
+                candidates: way.registry.registries.candidates(&name)?,
+                choice: way.choice.clone(),
                 registry: way.registry.clone(),
                 unpack: false,
-                parallel: way.parallel,
+                parallel: way.transfer.parallel,
                 limits: way.limits,
             };
-            pull::pull(between, &request, Progress::new(way.quiet))?;
+            pull::pull(between, &request, way.transfer.progress())?;
         }
         Place::Directory(path) => load(Source::Directory(path))?,
         Place::Archive(path, _) => {
@@ -149,9 +144,11 @@ fn give(between: &Store, image: StoredImage, target: Place, way: Way) -> Result<
         }
         Place::Archive(path, format) => write(&path, format),
         Place::Registry(target) => {
-            let (registry, parallel) = (way.registry, way.parallel);
+            let target = Reference::parse(&target)?;
+            let parallel = way.transfer.parallel;
+            let registry = way.registry;
             let request = push::Request { image, target, registry, parallel };
-            push::push(between, &request, Progress::new(way.quiet)).map(drop)
+            push::push(between, &request, way.transfer.progress()).map(drop)
         }
     }
 }

@@ -5,11 +5,10 @@ use std::io::Write;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::list::human;
-use super::say;
+use super::list::{human, platforms};
+use super::{say, stored};
 use crate::error::{Error, Result};
-use crate::image::Platform;
-use crate::reference::Reference;
+use crate::image::{Choice, Descriptor, Manifest, Platform, is_index};
 use crate::store::{Store, StoredImage};
 
 #[derive(Debug, Args)]
@@ -17,7 +16,11 @@ pub struct Inspect {
     /// The image [default: the one pulled last]
     #[arg(value_name = "REF")]
     reference: Option<String>,
-    /// Print the manifest's bytes as they came
+    /// Of an index, tell about the image for this platform: os/arch or os/arch/variant
+    /// [default: this machine's]
+    #[arg(long, verbatim_doc_comment)]
+    platform: Option<String>,
+    /// Print the bytes of the manifest, or of the index, as they came
     #[arg(long)]
     raw: bool,
     /// Print the image's config; with --raw, its bytes as they came
@@ -37,23 +40,30 @@ enum Format {
 impl Inspect {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let _held = store.hold()?;
-        let reference = self.reference.as_deref().map(Reference::parse).transpose()?;
-        let image = store.image(reference.as_ref())?;
-        if self.raw && !self.config {
+        let image = stored(store, self.reference.as_deref())?;
+        if self.raw && !self.config && self.platform.is_none() {
             let bytes = store.read_document(&image.descriptor)?;
             return out.write_all(&bytes).map_err(Error::step("write the result"));
         }
-        let manifest = store.manifest(&image)?;
+        let choice = match &self.platform {
+            Some(text) => Choice::One(Platform::parse(text)?),
+            None => Choice::Host,
+        };
+        let (descriptor, manifest) = store.select(&image, &choice)?;
         let config = store.read_document(&manifest.config)?;
         if self.raw {
-            return out.write_all(&config).map_err(Error::step("write the result"));
+            let bytes = match self.config {
+                true => config,
+                false => store.read_document(&descriptor)?,
+            };
+            return out.write_all(&bytes).map_err(Error::step("write the result"));
         }
         let parse =
             |source| Error::Json { what: format!("config {}", manifest.config.digest), source };
         let config: Value = serde_json::from_slice(&config).map_err(parse)?;
         let value = match self.config {
             true => config,
-            false => whole(store, &image, config)?,
+            false => whole(store, &image, (&descriptor, &manifest), config)?,
         };
         match self.format {
             Format::Json => {
@@ -66,9 +76,13 @@ impl Inspect {
     }
 }
 
-fn whole(store: &Store, image: &StoredImage, config: Value) -> Result<Value> {
-    let manifest = store.manifest(image)?;
-    let parsed = store.config(&manifest)?;
+fn whole(
+    store: &Store,
+    image: &StoredImage,
+    (descriptor, manifest): (&Descriptor, &Manifest),
+    config: Value,
+) -> Result<Value> {
+    let parsed = store.config(manifest)?;
     let layers: Vec<Value> = manifest
         .layers
         .iter()
@@ -85,18 +99,29 @@ fn whole(store: &Store, image: &StoredImage, config: Value) -> Result<Value> {
         })
         .collect();
     let size: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-    Ok(json!({
+    let mut value = json!({
         "name": image.name(),
-        "digest": image.descriptor.digest,
-        "mediaType": image.descriptor.media_type,
-        "platform": image.descriptor.platform.as_ref().map(Platform::to_string),
+        "digest": descriptor.digest,
+        "mediaType": descriptor.media_type,
+        "platform": Platform::of(&parsed).to_string(),
         "source": image.source(),
         "pulled": image.pulled(),
-        "size": size + manifest.config.size + image.descriptor.size,
+        "size": size + manifest.config.size + descriptor.size,
         "configDigest": manifest.config.digest,
         "layers": layers,
         "config": config,
-    }))
+    });
+    if is_index(&image.descriptor.media_type) {
+        let platforms: Vec<String> =
+            platforms(store, image).iter().map(Platform::to_string).collect();
+        let index = &image.descriptor;
+        value["index"] = json!({
+            "digest": index.digest,
+            "mediaType": index.media_type,
+            "platforms": platforms,
+        });
+    }
+    Ok(value)
 }
 
 /// One line a value, named by the way to it.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::say;
 use crate::error::{Error, Result};
-use crate::image::Platform;
+use crate::image::{Document, Platform, is_index};
 use crate::store::{Store, StoredImage};
 
 #[derive(Debug, Args)]
@@ -26,7 +26,9 @@ enum Format {
 /// One line of the list.
 struct Row {
     image: StoredImage,
-    /// Size of manifest, config and layers in bytes, as they came.
+    /// The platform of an image, those of an index.
+    platforms: Vec<Platform>,
+    /// Size of manifests, configs and layers in bytes, as they came.
     size: u64,
 }
 
@@ -34,12 +36,13 @@ impl List {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let mut rows = Vec::new();
         for image in store.images()? {
-            // Another tool may have put an index there, or something that is no image.
-            let inside = store.manifest(&image).map_or(0, |manifest| {
-                manifest.config.size + manifest.layers.iter().map(|layer| layer.size).sum::<u64>()
-            });
-            let size = image.descriptor.size + inside;
-            rows.push(Row { image, size });
+            // Another tool may have put something there that is no image, or not the whole of one.
+            let size = match store.contents(&image.descriptor) {
+                Ok(contents) => contents.size(),
+                Err(_) => image.descriptor.size,
+            };
+            let platforms = platforms(store, &image);
+            rows.push(Row { image, platforms, size });
         }
         // The last pulled first.
         rows.reverse();
@@ -50,8 +53,30 @@ impl List {
     }
 }
 
+pub(super) fn platforms(store: &Store, image: &StoredImage) -> Vec<Platform> {
+    if !is_index(&image.descriptor.media_type) {
+        return image.descriptor.platform.iter().cloned().collect();
+    }
+    let mut platforms = Vec::new();
+    // What can't be read has no platforms to tell.
+    let _ = store.walk(&image.descriptor, &mut |_, document| {
+        if let Ok(Document::Index(index)) = document {
+            let all = index.manifests.into_iter().filter_map(|descriptor| descriptor.platform);
+            // Attestations stand there as images for a platform that nobody has.
+            platforms.extend(all.filter(|platform| platform.os != "unknown"));
+        }
+        Ok(())
+    });
+    platforms
+}
+
+/// The one platform, or how many there are.
 fn platform(row: &Row) -> String {
-    row.image.descriptor.platform.as_ref().map(Platform::to_string).unwrap_or_default()
+    match row.platforms.as_slice() {
+        [] => String::new(),
+        [only] => only.to_string(),
+        several => format!("{} platforms", several.len()),
+    }
 }
 
 fn table(rows: &[Row], out: &mut dyn Write) -> Result<()> {
@@ -83,6 +108,7 @@ fn json(rows: &[Row], out: &mut dyn Write) -> Result<()> {
                 "digest": row.image.descriptor.digest,
                 "mediaType": row.image.descriptor.media_type,
                 "platform": row.image.descriptor.platform,
+                "platforms": row.platforms,
                 "size": row.size,
                 "pulled": row.image.pulled(),
             })

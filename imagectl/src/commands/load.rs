@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::limits::LimitArguments;
+use super::platform::PlatformArguments;
 use super::say;
 use crate::archive::{self, Request, Source};
 use crate::error::{Error, Result};
-use crate::image::Platform;
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -26,9 +26,8 @@ pub struct Load {
     /// Name the image so, if there is but one
     #[arg(long, value_name = "REF")]
     name: Option<String>,
-    /// Take the image for another platform: os/arch or os/arch/variant
-    #[arg(long)]
-    platform: Option<String>,
+    #[command(flatten)]
+    platform: PlatformArguments,
     #[command(flatten)]
     limits: LimitArguments,
 }
@@ -50,10 +49,7 @@ impl Load {
             None => Source::Archive(Box::new(std::io::stdin())),
         };
         let request = Request {
-            platform: match &self.platform {
-                Some(text) => Platform::parse(text)?,
-                None => Platform::host(),
-            },
+            choice: self.platform.choice()?,
             name: self.name.as_deref().map(Reference::parse).transpose()?,
             limits: self.limits.limits()?,
             unpack: rustix::process::geteuid().is_root(),

@@ -14,6 +14,7 @@ mod list;
 mod load;
 mod login;
 mod mount;
+mod platform;
 mod process;
 mod pull;
 mod push;
@@ -21,6 +22,7 @@ mod rm;
 mod save;
 mod serve;
 mod tag;
+mod transfer;
 mod unbundle;
 mod unpack;
 mod verify;
@@ -31,7 +33,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::error::{Error, Result};
-use crate::store::Store;
+use crate::reference::Reference;
+use crate::registry::Registries;
+use crate::store::{Store, StoredImage};
 
 /// Pulls OCI images, keeps them in an OCI layout and unpacks them into bundles.
 #[derive(Debug, Parser)]
@@ -141,6 +145,20 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
         Command::Diff(command) => command.run(&open()?, out),
         Command::Unpack(command) => command.run(&open()?, out),
     }
+}
+
+/// The stored image that a name means, or the one pulled last.
+fn stored(store: &Store, name: Option<&str>) -> Result<StoredImage> {
+    let Some(name) = name else { return store.image(None) };
+    let mut names = Registries::load()?.names(name)?.into_iter();
+    // There is always one.
+    let first = names.next().as_ref().map_or_else(|| store.image(None), |n| store.image(Some(n)));
+    match first {
+        Err(Error::NoImage { .. }) => {}
+        result => return result,
+    }
+    let plain = Reference::parse(name)?;
+    names.chain([plain]).find_map(|name| store.image(Some(&name)).ok()).map_or(first, Ok)
 }
 
 /// Writes one line of a command's result.

@@ -4,14 +4,12 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::connection::ConnectionArguments;
 use super::limits::LimitArguments;
+use super::platform::PlatformArguments;
 use super::say;
+use super::transfer::TransferArguments;
 use crate::error::Result;
-use crate::image::Platform;
-use crate::progress::Progress;
 use crate::pull::{self, Request};
-use crate::reference::Reference;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -19,33 +17,27 @@ pub struct Pull {
     /// The image, as in alpine, ghcr.io/org/app:1.2 or localhost:5000/x@sha256:…
     #[arg(value_name = "REF")]
     reference: String,
-    /// Take the image for another platform: os/arch or os/arch/variant
-    #[arg(long)]
-    platform: Option<String>,
     #[command(flatten)]
-    connection: ConnectionArguments,
-    /// How many layers to fetch at once
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    parallel: usize,
-    /// Show no progress
-    #[arg(long, short)]
-    quiet: bool,
+    platform: PlatformArguments,
+    #[command(flatten)]
+    transfer: TransferArguments,
     #[command(flatten)]
     limits: LimitArguments,
 }
 
 impl Pull {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
+        let registry = self.transfer.config()?;
         let request = Request {
-            reference: Reference::parse(&self.reference)?,
-            platform: self.platform.as_deref().map(Platform::parse).transpose()?,
-            registry: self.connection.config()?,
+            candidates: registry.registries.candidates(&self.reference)?,
+            choice: self.platform.choice()?,
+            registry,
             // Owners, devices and overlayfs' marks are root's to make; others keep the blobs alone.
             unpack: rustix::process::geteuid().is_root(),
-            parallel: self.parallel,
+            parallel: self.transfer.parallel,
             limits: self.limits.limits()?,
         };
-        let pulled = pull::pull(store, &request, Progress::new(self.quiet))?;
+        let pulled = pull::pull(store, &request, self.transfer.progress())?;
         say(out, format_args!("{} {}", pulled.name, pulled.digest))
     }
 }

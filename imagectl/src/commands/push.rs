@@ -4,10 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::connection::ConnectionArguments;
-use super::say;
+use super::transfer::TransferArguments;
+use super::{say, stored};
 use crate::error::Result;
-use crate::progress::Progress;
 use crate::push::{self, Request};
 use crate::reference::Reference;
 use crate::store::Store;
@@ -21,29 +20,16 @@ pub struct Push {
     #[arg(value_name = "TARGET")]
     target: Option<String>,
     #[command(flatten)]
-    connection: ConnectionArguments,
-    /// How many blobs to send at once
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    parallel: usize,
-    /// Show no progress
-    #[arg(long, short)]
-    quiet: bool,
+    transfer: TransferArguments,
 }
 
 impl Push {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
-        let reference = Reference::parse(&self.reference)?;
-        let target = match &self.target {
-            Some(target) => Reference::parse(target)?,
-            None => reference.clone(),
-        };
-        let request = Request {
-            image: store.image(Some(&reference))?,
-            target,
-            registry: self.connection.config()?,
-            parallel: self.parallel,
-        };
-        let digest = push::push(store, &request, Progress::new(self.quiet))?;
+        let image = stored(store, Some(&self.reference))?;
+        let target = Reference::parse(self.target.as_deref().unwrap_or(image.name()))?;
+        let (registry, parallel) = (self.transfer.config()?, self.transfer.parallel);
+        let request = Request { image, target, registry, parallel };
+        let digest = push::push(store, &request, self.transfer.progress())?;
         say(out, format_args!("{} {digest}", request.target))
     }
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::say;
+use super::{say, stored};
 use crate::error::Result;
-use crate::reference::Reference;
-use crate::store::{Collection, Store};
+use crate::store::{Collection, Store, StoredImage};
 
 #[derive(Debug, Args)]
 pub struct Rm {
@@ -19,15 +18,12 @@ pub struct Rm {
 
 impl Rm {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
-        let references: Vec<Reference> =
-            self.references.iter().map(|text| Reference::parse(text)).collect::<Result<_>>()?;
         // All or none: a wrong name is found before anything is removed.
-        for reference in &references {
-            store.image(Some(reference))?;
-        }
-        for reference in &references {
-            store.remove_image(&reference.to_string())?;
-            say(out, format_args!("removed {reference}"))?;
+        let images: Vec<StoredImage> =
+            self.references.iter().map(|name| stored(store, Some(name))).collect::<Result<_>>()?;
+        for image in &images {
+            store.remove_image(image.name())?;
+            say(out, format_args!("removed {}", image.name().escape_debug()))?;
         }
         // Somebody may still want to go on with a transfer of today.
         let how = Collection { partials: Duration::from_secs(86400), ..Collection::default() };

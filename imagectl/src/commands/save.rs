@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::limits::LimitArguments;
+use super::stored;
 use crate::archive::{self, Format};
 use crate::error::{Error, Result};
-use crate::reference::Reference;
 use crate::store::{Store, StoredImage};
 
 #[derive(Debug, Args)]
@@ -38,11 +38,8 @@ enum Name {
 impl Save {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let _held = store.hold()?;
-        let images: Vec<StoredImage> = self
-            .references
-            .iter()
-            .map(|text| store.image(Some(&Reference::parse(text)?)))
-            .collect::<Result<_>>()?;
+        let images: Vec<StoredImage> =
+            self.references.iter().map(|name| stored(store, Some(name))).collect::<Result<_>>()?;
         let format = match self.format {
             Name::DockerArchive => Format::Docker,
             Name::OciArchive => Format::OciArchive,

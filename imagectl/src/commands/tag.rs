@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::say;
+use super::{say, stored};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::reference::Reference;
@@ -23,7 +23,7 @@ pub struct Tag {
 impl Tag {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let _held = store.hold()?;
-        let image = store.image(Some(&Reference::parse(&self.reference)?))?;
+        let image = stored(store, Some(&self.reference))?;
         let names: Vec<Reference> =
             self.names.iter().map(|name| Reference::parse(name)).collect::<Result<_>>()?;
         for name in &names {

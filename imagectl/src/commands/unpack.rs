@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::limits::LimitArguments;
-use super::say;
+use super::{say, stored};
 use crate::bundle;
 use crate::error::Result;
-use crate::reference::Reference;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -27,7 +26,7 @@ pub struct Unpack {
 impl Unpack {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let _held = store.hold()?;
-        let image = store.image(Some(&Reference::parse(&self.reference)?))?;
+        let image = stored(store, Some(&self.reference))?;
         let manifest = store.manifest(&image)?;
         let config = store.config(&manifest)?;
         let limits = self.limits.limits()?;

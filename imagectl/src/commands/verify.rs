@@ -6,11 +6,10 @@ use std::sync::Mutex;
 
 use clap::Args;
 
-use super::say;
+use super::{say, stored};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::Descriptor;
-use crate::reference::Reference;
+use crate::image::{Descriptor, Document};
 use crate::store::{Store, StoredImage};
 
 #[derive(Debug, Args)]
@@ -28,17 +27,14 @@ impl Verify {
         let _held = store.hold()?;
         let images = match self.references.as_slice() {
             [] => store.images()?,
-            references => references
-                .iter()
-                .map(|text| store.image(Some(&Reference::parse(text)?)))
-                .collect::<Result<_>>()?,
+            references => {
+                references.iter().map(|name| stored(store, Some(name))).collect::<Result<_>>()?
+            }
         };
         let mut blobs = BTreeMap::new();
         let mut wrong = Vec::new();
         for image in &images {
-            if let Err(error) = gather(store, image, &mut blobs) {
-                wrong.push((image.descriptor.digest, error.chain()));
-            }
+            gather(store, image, &mut blobs, &mut wrong)?;
         }
         let known: Vec<Digest> = wrong.iter().map(|(digest, _)| *digest).collect();
         blobs.retain(|digest, _| !known.contains(digest));
@@ -63,18 +59,25 @@ impl Verify {
     }
 }
 
-/// Notes the blobs that an image is made of.
+/// Notes the blobs that an image is made of, and the documents that can't be read.
 fn gather(
     store: &Store,
     image: &StoredImage,
     blobs: &mut BTreeMap<Digest, Descriptor>,
+    wrong: &mut Vec<(Digest, String)>,
 ) -> Result<()> {
-    blobs.insert(image.descriptor.digest, image.descriptor.clone());
-    let manifest = store.manifest(image)?;
-    for descriptor in manifest.layers.iter().chain([&manifest.config]) {
+    store.walk(&image.descriptor, &mut |descriptor, document| {
         blobs.insert(descriptor.digest, descriptor.clone());
-    }
-    Ok(())
+        match document {
+            Ok(Document::Manifest(manifest)) => {
+                let parts = manifest.layers.into_iter().chain([manifest.config]);
+                blobs.extend(parts.map(|part| (part.digest, part)));
+            }
+            Ok(Document::Index(_)) => {}
+            Err(error) => wrong.push((descriptor.digest, error.chain())),
+        }
+        Ok(())
+    })
 }
 
 /// Hashes the blobs on all processors; gives what is wrong.

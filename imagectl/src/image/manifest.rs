@@ -8,7 +8,11 @@ use crate::error::{Error, Result};
 
 /// An image manifest: a config and layers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Manifest {
+    /// What it is, if it is no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<Box<str>>,
     /// Where the image config is.
     pub config: Descriptor,
     /// The layers, lowest first.
@@ -38,7 +42,6 @@ struct Shape {
     schema_version: Option<u64>,
     #[serde(default)]
     media_type: String,
-    artifact_type: Option<String>,
     config: Option<serde_json::Value>,
     layers: Option<serde_json::Value>,
     manifests: Option<serde_json::Value>,
@@ -46,6 +49,30 @@ struct Shape {
 }
 
 impl Manifest {
+    /// Refuses an artifact that is no image. `what` names it in errors.
+    ///
+    /// # Errors
+    /// [`Error::Document`] saying what it is instead.
+    pub fn check_image(&self, what: &str) -> Result<()> {
+        let refuse = |reason| Err(Error::Document { what: what.to_owned(), reason });
+        let config_type = self.config.media_type.as_str();
+        if !matches!(config_type, media_type::OCI_CONFIG | media_type::DOCKER_CONFIG) {
+            let kind = self.artifact_type.as_deref().unwrap_or(config_type);
+            return refuse(format!(
+                "this is an artifact ('{}'), not an image: it can't be unpacked or run",
+                kind.escape_debug()
+            ));
+        }
+        match self.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
+            Some(layer) => refuse(format!(
+                "layer {} has the media type '{}', which is no archive of files",
+                layer.digest,
+                layer.media_type.escape_debug()
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The manifest's media type, `named` if that is one: some registries say application/json, and
     /// then the config tells the family.
     #[must_use]
@@ -59,14 +86,28 @@ impl Manifest {
     }
 }
 
+impl Index {
+    /// The index's media type, `named` if that is one; else its images tell the family.
+    #[must_use]
+    pub fn own_media_type(&self, named: &str) -> &'static str {
+        let docker = |d: &Descriptor| d.media_type == media_type::DOCKER_MANIFEST;
+        match named.split(';').next().unwrap_or("").trim() {
+            media_type::OCI_INDEX => media_type::OCI_INDEX,
+            media_type::DOCKER_LIST => media_type::DOCKER_LIST,
+            _ if self.manifests.iter().any(docker) => media_type::DOCKER_LIST,
+            _ => media_type::OCI_INDEX,
+        }
+    }
+}
+
 impl Document {
     /// Reads a manifest or index. `what` names it in errors; `content_type` is the registry's or
     /// the descriptor's word for it, empty if there is none.
     ///
     /// # Errors
     /// [`Error::Json`] or [`Error::Document`]: a document with both `layers` and `manifests`
-    /// (CVE-2021-41190), one whose media type says something else than its content, a schema 1
-    /// manifest, or an artifact that is no image.
+    /// (CVE-2021-41190), one whose media type says something else than its content, or a schema 1
+    /// manifest.
     pub fn parse(what: &str, content_type: &str, bytes: &[u8]) -> Result<Self> {
         let refuse = |reason: &str| {
             Err(Error::Document { what: what.to_owned(), reason: reason.to_owned() })
@@ -103,25 +144,7 @@ impl Document {
         if !is_manifest {
             return refuse("holds neither layers nor manifests");
         }
-        let manifest: Manifest = from_json(what, bytes)?;
-        let config_type = manifest.config.media_type.as_str();
-        if !matches!(config_type, media_type::OCI_CONFIG | media_type::DOCKER_CONFIG) {
-            let kind = shape.artifact_type.as_deref().unwrap_or(config_type);
-            return refuse(&format!(
-                "this is an artifact ('{}'), not an image: it can't be unpacked or run",
-                kind.escape_debug()
-            ));
-        }
-        for layer in &manifest.layers {
-            if !media_type::is_layer(&layer.media_type) {
-                return refuse(&format!(
-                    "layer {} has the media type '{}', which is no archive of files",
-                    layer.digest,
-                    layer.media_type.escape_debug()
-                ));
-            }
-        }
-        Ok(Self::Manifest(manifest))
+        Ok(Self::Manifest(from_json(what, bytes)?))
     }
 }
 
@@ -150,7 +173,12 @@ mod tests {
     }
 
     fn parse(content_type: &str, value: &serde_json::Value) -> Result<Document> {
-        Document::parse("m", content_type, value.to_string().as_bytes())
+        let document = Document::parse("m", content_type, value.to_string().as_bytes())?;
+        match &document {
+            Document::Manifest(manifest) => manifest.check_image("m")?,
+            Document::Index(_) => {}
+        }
+        Ok(document)
     }
 
     fn manifest() -> serde_json::Value {

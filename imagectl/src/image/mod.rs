@@ -1,11 +1,13 @@
 //! The documents an image is made of: descriptors, manifests, indexes, configs, platforms.
 //! Parsing and rules only; nothing here does I/O.
 
+mod choice;
 mod config;
 mod descriptor;
 mod manifest;
 mod platform;
 
+pub use choice::{Choice, INDEX_DEPTH, is_index};
 pub use config::{Execution, ImageConfig};
 pub use descriptor::{Descriptor, media_type};
 pub use manifest::{Document, Index, Manifest};

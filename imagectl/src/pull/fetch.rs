@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::sync::Semaphore;
+
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::Descriptor;
@@ -15,23 +17,27 @@ use crate::store::{Partial, Session, Store};
 /// A stored blob is read in pieces of this size.
 const READ_BUFFER: usize = 128 << 10;
 
-/// One layer to bring into the store.
+/// One blob to bring into the store.
 pub struct Job {
     pub store: Store,
     pub session: Arc<Session>,
     pub registry: Arc<Registry>,
-    pub layer: Descriptor,
-    pub diff_id: Digest,
+    /// Connections that nobody uses: a large blob may have those.
+    pub slots: Arc<Semaphore>,
+    pub blob: Descriptor,
+    /// Digest of the uncompressed bytes; none for what is no layer.
+    pub diff_id: Option<Digest>,
     pub unpack: bool,
     pub budget: Arc<Budget>,
-    pub cancelled: Arc<AtomicBool>,
+    /// Set when the command ends.
+    pub over: Arc<AtomicBool>,
     pub progress: Arc<Progress>,
 }
 
 /// Does the job; the digest says whose result it is.
 pub async fn fetch(job: Job) -> (Digest, Result<()>) {
-    let digest = job.layer.digest;
-    let progress = job.progress.layer(&job.layer);
+    let digest = job.blob.digest;
+    let progress = job.progress.layer(&job.blob);
     let result = match bring(Arc::new(job), &progress).await {
         Ok(outcome) => {
             progress.end(outcome);
@@ -43,25 +49,25 @@ pub async fn fetch(job: Job) -> (Digest, Result<()>) {
 }
 
 async fn bring(job: Arc<Job>, progress: &LayerProgress) -> Result<&'static str> {
-    if job.store.has_blob(&job.layer) {
+    if job.store.has_blob(&job.blob) {
         let stored = Arc::clone(&job);
         match blocking(move || unpack_stored(&stored)).await {
             // The store's copy went bad: fetch another.
             Err(error) if may_come_of_wrong_bytes(&error) => {
                 let stored = Arc::clone(&job);
-                if blocking(move || stored.store.verify_blob(&stored.layer)).await.is_ok() {
+                if blocking(move || stored.store.verify_blob(&stored.blob)).await.is_ok() {
                     return Err(error);
                 }
             }
             result => return result.map(|()| "unpacked"),
         }
     }
-    let partial = job.store.resume(&job.session, &job.layer)?;
+    let partial = job.store.resume(&job.session, &job.blob)?;
     let resumed = partial.length() > 0;
     match download(&job, partial, progress).await {
         // What an earlier command left was wrong, and is gone.
         Err(Error::WrongDigest { .. }) if resumed => {
-            let partial = job.store.resume(&job.session, &job.layer)?;
+            let partial = job.store.resume(&job.session, &job.blob)?;
             download(&job, partial, progress).await
         }
         result => result,
@@ -77,7 +83,10 @@ async fn download(job: &Arc<Job>, partial: Partial, progress: &LayerProgress) ->
     let receiving = Arc::clone(job);
     let receiver = tokio::task::spawn_blocking(move || receive(&receiving, partial, pieces));
     let download = match missing {
-        true => job.registry.blob(&job.layer, from, sender, |bytes| progress.add(bytes)).await,
+        true => {
+            let add = |bytes| progress.add(bytes);
+            job.registry.blob(&job.blob, from, &job.slots, sender, add).await
+        }
         false => {
             drop(sender);
             Ok(())
@@ -98,7 +107,7 @@ async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<
 
 /// Takes a blob from the network.
 fn receive(job: &Job, partial: Partial, source: impl BufRead + Send) -> Result<()> {
-    let source = Stoppable { source, cancelled: &job.cancelled };
+    let source = Stoppable { source, cancelled: &job.over };
     let mut blob = partial.receive(source)?;
     match process(job, &mut blob) {
         Ok(commit) => {
@@ -125,11 +134,9 @@ fn may_come_of_wrong_bytes(error: &Error) -> bool {
 
 /// Unpacks a blob that the store has already.
 fn unpack_stored(job: &Job) -> Result<()> {
-    let file = job.store.open_blob(&job.layer.digest)?;
-    let source = Stoppable {
-        source: BufReader::with_capacity(READ_BUFFER, file),
-        cancelled: &job.cancelled,
-    };
+    let file = job.store.open_blob(&job.blob.digest)?;
+    let source =
+        Stoppable { source: BufReader::with_capacity(READ_BUFFER, file), cancelled: &job.over };
     process(job, source)?()
 }
 
@@ -138,12 +145,14 @@ fn process<'a>(
     job: &'a Job,
     source: impl BufRead + Send,
 ) -> Result<Box<dyn FnOnce() -> Result<()> + 'a>> {
-    let expected = Expected { blob: &job.layer, diff_id: &job.diff_id, budget: &job.budget };
+    // Bytes and nothing more: size and digest are checked as they come.
+    let Some(diff_id) = &job.diff_id else { return Ok(Box::new(|| Ok(()))) };
+    let expected = Expected { blob: &job.blob, diff_id, budget: &job.budget };
     if !job.unpack {
         layer::verify(source, expected)?;
         return Ok(Box::new(|| Ok(())));
     }
-    let draft = job.store.draft_layer(&job.session, &job.diff_id)?;
+    let draft = job.store.draft_layer(&job.session, diff_id)?;
     let how = Target { form: Form::Overlay, ownership: Ownership::Stored };
     let record = layer::unpack(source, expected, draft.tree(), how)?;
     Ok(Box::new(move || draft.commit(&job.session, &record)))

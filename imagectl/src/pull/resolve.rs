@@ -1,109 +1,202 @@
-//! From a name to one image's manifest: through indexes, by platform.
+//! From a name to the manifests that it means: through registries.conf, and through indexes by platform.
 
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::Request;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{Descriptor, Document, Index, Manifest, Platform, media_type};
+use crate::image::{Choice, Descriptor, Document, INDEX_DEPTH, Manifest};
 use crate::reference::Reference;
 use crate::registry::{Fetched, Registry};
 use crate::store::Store;
 
-/// How deep indexes may lie in indexes.
-const INDEX_DEPTH: usize = 4;
+/// How many manifests and indexes an index may lead to.
+const DOCUMENT_COUNT: usize = 1000;
 
-/// One image's manifest.
+/// What a name means, and where it was found.
 pub struct Resolved {
-    /// The digest of what the registry gave for the name.
+    /// The full name.
+    pub reference: Reference,
+    /// The registry that has it.
+    pub registry: Arc<Registry>,
+    /// Digest of what the registry gave for the name.
     pub source: Digest,
-    /// The manifest's descriptor.
+    /// What the store keeps under the name: a manifest, or an index.
     pub descriptor: Descriptor,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// What they say.
-    pub manifest: Manifest,
+    /// The manifests. The first is for the platform asked for, if `chosen`.
+    pub manifests: Vec<(Descriptor, Manifest)>,
+    /// The manifest that serves the platform; none if all are wanted and none does.
+    pub chosen: Option<Digest>,
+    /// Manifests and indexes as they came.
+    pub documents: Vec<(Digest, Vec<u8>)>,
 }
 
-/// Fetches the manifest that `reference` means on `platform`.
+/// Fetches what the name means.
 ///
 /// # Errors
-/// [`Error::Document`] for an index without the platform or nested too deep, and those of
-/// registry and documents.
-pub async fn resolve(
-    registry: &Registry,
-    store: &Store,
-    reference: &Reference,
-    platform: &Platform,
-) -> Result<Resolved> {
-    let mut fetched = registry.manifest(&reference.version(), reference.digest.as_ref()).await?;
+/// [`Error::Document`] for an index without the platform or nested too deep, [`Error::Nowhere`] if
+/// several places were asked in vain, and those of registry and documents.
+pub async fn resolve(store: &Store, request: &Request) -> Result<Resolved> {
+    let (reference, registry, fetched) = find(request).await?;
+    let registry = Arc::new(registry);
     let source = fetched.digest;
-    for _ in 0..=INDEX_DEPTH {
-        let what = format!("manifest {} of {reference}", fetched.digest);
-        match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
-            Document::Manifest(manifest) => return Ok(resolved(source, fetched, manifest)),
-            Document::Index(index) => {
-                let descriptor = choose(&what, &index, platform)?;
-                fetched = follow(registry, store, descriptor).await?;
+    let walk = Walk { store, registry: &registry, reference: &reference };
+    let found = match request.choice {
+        Choice::All => walk.all(fetched).await?,
+        _ => walk.one(fetched, &request.choice).await?,
+    };
+    let Found { descriptor, manifests, chosen, documents } = found;
+    Ok(Resolved { source, descriptor, manifests, chosen, documents, registry, reference })
+}
+
+/// Asks one place after the other for the name's manifest.
+async fn find(request: &Request) -> Result<(Reference, Registry, Fetched)> {
+    let config = &request.registry;
+    let mut earlier = Vec::new();
+    let mut places = Vec::new();
+    for reference in &request.candidates {
+        match config.registries.sources(reference) {
+            Ok(sources) => places.extend(sources.into_iter().map(|source| (reference, source))),
+            Err(error) if request.candidates.len() > 1 => earlier.push(error.chain()),
+            Err(error) => return Err(error),
+        }
+    }
+    let count = places.len();
+    for (at, (reference, source)) in places.into_iter().enumerate() {
+        let last = at + 1 == count;
+        let version = source.reference.version();
+        let fetch = async {
+            let registry = Registry::to_pull(reference, &source, config)?;
+            let digest = reference.digest.as_ref();
+            let fetched = registry.manifest(&version, digest, !last).await?;
+            Ok::<_, Error>((reference.clone(), registry, fetched))
+        };
+        match fetch.await {
+            Err(error) if !last => earlier.push(error.chain()),
+            Err(error) if !earlier.is_empty() => {
+                let image = reference.to_string();
+                return Err(Error::Nowhere { image, earlier, source: Box::new(error) });
+            }
+            result => return result,
+        }
+    }
+    // Every candidate is blocked.
+    Err(Error::Document { what: "the name".into(), reason: earlier.join("; ") })
+}
+
+/// What came of a walk through indexes.
+struct Found {
+    descriptor: Descriptor,
+    manifests: Vec<(Descriptor, Manifest)>,
+    chosen: Option<Digest>,
+    documents: Vec<(Digest, Vec<u8>)>,
+}
+
+struct Walk<'a> {
+    store: &'a Store,
+    registry: &'a Registry,
+    reference: &'a Reference,
+}
+
+impl Walk<'_> {
+    fn name(&self, digest: &Digest) -> String {
+        format!("manifest {digest} of {}", self.reference)
+    }
+
+    /// Goes down to one image's manifest.
+    async fn one(&self, mut fetched: Fetched, choice: &Choice) -> Result<Found> {
+        let (source, platform) = (fetched.digest, choice.platform());
+        for _ in 0..=INDEX_DEPTH {
+            let what = self.name(&fetched.digest);
+            match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
+                Document::Manifest(manifest) => {
+                    manifest.check_image(&what)?;
+                    let descriptor = described(&fetched, &manifest);
+                    return Ok(Found {
+                        descriptor: descriptor.clone(),
+                        chosen: Some(descriptor.digest),
+                        documents: vec![(fetched.digest, fetched.bytes)],
+                        manifests: vec![(descriptor, manifest)],
+                    });
+                }
+                Document::Index(index) => {
+                    fetched = self.fetch(index.choose(&what, &platform)?).await?;
+                }
             }
         }
+        Err(self.too_deep(&source))
     }
-    Err(Error::Document {
-        what: format!("index {source} of {reference}"),
-        reason: format!("holds indexes more than {INDEX_DEPTH} deep"),
-    })
-}
 
-/// Fetches the document that an index points to, from the store if it is there.
-async fn follow(registry: &Registry, store: &Store, descriptor: &Descriptor) -> Result<Fetched> {
-    // A stored one that is missing or went bad is fetched.
-    if let Ok(bytes) = store.read_document(descriptor) {
-        return Ok(Fetched {
-            bytes,
-            digest: descriptor.digest,
-            content_type: descriptor.media_type.clone(),
-        });
-    }
-    let digest = descriptor.digest;
-    let fetched = registry.manifest(&digest.to_string(), Some(&digest)).await?;
-    crate::store::check(|| format!("manifest {digest}"), descriptor, &fetched.bytes)?;
-    Ok(Fetched { content_type: descriptor.media_type.clone(), ..fetched })
-}
-
-/// The descriptor of an index that serves the platform.
-pub fn choose<'a>(what: &str, index: &'a Index, platform: &Platform) -> Result<&'a Descriptor> {
-    // Attestations and the like stand in indexes as images of an unknown platform.
-    let images: Vec<Descriptor> =
-        index.manifests.iter().filter(|d| d.artifact_type.is_none()).cloned().collect();
-    let picked = platform.pick(&images).map(|d| d.digest);
-    let nested = index.manifests.iter().find(|d| {
-        d.platform.is_none()
-            && matches!(d.media_type.as_str(), media_type::OCI_INDEX | media_type::DOCKER_LIST)
-    });
-    let single = match &index.manifests[..] {
-        [only] if only.platform.is_none() => Some(only),
-        _ => None,
-    };
-    let by_platform = index.manifests.iter().find(|d| Some(d.digest) == picked);
-    by_platform.or(nested).or(single).ok_or_else(|| {
-        let mut offered: Vec<String> = images
-            .iter()
-            .filter_map(|d| d.platform.as_ref())
-            .filter(|p| p.os != "unknown")
-            .map(ToString::to_string)
-            .collect();
-        offered.dedup();
-        Error::Document {
-            what: what.to_owned(),
-            reason: format!("has no image for {platform}; it has {}", offered.join(", ")),
+    /// Fetches everything that an index leads to.
+    async fn all(&self, fetched: Fetched) -> Result<Found> {
+        let what = self.name(&fetched.digest);
+        let index = match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
+            Document::Manifest(_) => return self.one(fetched, &Choice::Host).await,
+            Document::Index(index) => index,
+        };
+        let (source, platform) = (fetched.digest, Choice::All.platform());
+        let mut found = Found {
+            descriptor: Descriptor::new(
+                index.own_media_type(&fetched.content_type),
+                source,
+                fetched.bytes.len() as u64,
+            ),
+            manifests: Vec::new(),
+            chosen: index.choose(&what, &platform).ok().map(|descriptor| descriptor.digest),
+            documents: vec![(source, fetched.bytes)],
+        };
+        let mut seen = HashSet::from([source]);
+        let mut waiting: VecDeque<(usize, Descriptor)> =
+            index.manifests.into_iter().map(|descriptor| (1, descriptor)).collect();
+        while let Some((depth, descriptor)) = waiting.pop_front() {
+            if !seen.insert(descriptor.digest) {
+                continue;
+            }
+            if depth > INDEX_DEPTH {
+                return Err(self.too_deep(&source));
+            }
+            if seen.len() > DOCUMENT_COUNT {
+                let reason = format!("leads to more than {DOCUMENT_COUNT} manifests");
+                return Err(Error::Document { what: self.name(&source), reason });
+            }
+            let fetched = self.fetch(&descriptor).await?;
+            let what = self.name(&fetched.digest);
+            match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
+                Document::Manifest(manifest) => found.manifests.push((descriptor, manifest)),
+                Document::Index(index) => {
+                    if found.chosen == Some(descriptor.digest) {
+                        found.chosen = index.choose(&what, &platform).ok().map(|d| d.digest);
+                    }
+                    waiting.extend(index.manifests.into_iter().map(|inner| (depth + 1, inner)));
+                }
+            }
+            found.documents.push((fetched.digest, fetched.bytes));
         }
-    })
+        Ok(found)
+    }
+
+    fn too_deep(&self, source: &Digest) -> Error {
+        Error::Document {
+            what: format!("index {source} of {}", self.reference),
+            reason: format!("holds indexes more than {INDEX_DEPTH} deep"),
+        }
+    }
+
+    /// Fetches the document that an index points to, from the store if it is there.
+    async fn fetch(&self, descriptor: &Descriptor) -> Result<Fetched> {
+        let (digest, content_type) = (descriptor.digest, descriptor.media_type.clone());
+        // A stored one that is missing or went bad is fetched.
+        if let Ok(bytes) = self.store.read_document(descriptor) {
+            return Ok(Fetched { bytes, digest, content_type });
+        }
+        let fetched = self.registry.manifest(&digest.to_string(), Some(&digest), false).await?;
+        crate::store::check(|| format!("manifest {digest}"), descriptor, &fetched.bytes)?;
+        Ok(Fetched { content_type, ..fetched })
+    }
 }
 
-fn resolved(source: Digest, fetched: Fetched, manifest: Manifest) -> Resolved {
+fn described(fetched: &Fetched, manifest: &Manifest) -> Descriptor {
     let media_type = manifest.own_media_type(&fetched.content_type);
-    let size = fetched.bytes.len() as u64;
-    Resolved {
-        source,
-        descriptor: Descriptor::new(media_type, fetched.digest, size),
-        bytes: fetched.bytes,
-        manifest,
-    }
+    Descriptor::new(media_type, fetched.digest, fetched.bytes.len() as u64)
 }

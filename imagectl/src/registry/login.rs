@@ -72,7 +72,9 @@ fn check(registry: &str, credential: &Credential, config: &Config) -> Result<()>
         .map_err(Error::io("start", PathBuf::from("the async runtime")))?;
     let host = super::api_host(registry);
     let credential = Some(credential.clone());
-    let transport = Transport::new(host, String::new(), credential, config)?;
+    let insecure = config.registries.insecure(registry)?;
+    let tls_verify = config.tls_verify.unwrap_or(!insecure);
+    let transport = Transport::new(host, String::new(), credential, tls_verify, config)?;
     runtime.block_on(transport.send(&Request::get("log in to", "/v2/"))).map(drop)
 }
 

@@ -21,11 +21,17 @@ pub struct Fetched {
 }
 
 impl Registry {
-    /// Fetches the manifest or index of a tag or digest; `expected` is the digest it must have.
+    /// Fetches the manifest or index of a tag or digest; `expected` is the digest it must have. `once` is
+    /// for a place that is not the last to ask.
     ///
     /// # Errors
     /// [`Error::WrongDigest`], [`Error::Protocol`] if it is larger than 4 MiB, or those of sending.
-    pub async fn manifest(&self, version: &str, expected: Option<&Digest>) -> Result<Fetched> {
+    pub async fn manifest(
+        &self,
+        version: &str,
+        expected: Option<&Digest>,
+        once: bool,
+    ) -> Result<Fetched> {
         let accept = [
             media_type::OCI_INDEX,
             media_type::OCI_MANIFEST,
@@ -34,7 +40,7 @@ impl Registry {
         ]
         .join(", ");
         let path = self.path("manifests", version);
-        let request = Request { accept: &accept, ..Request::get("get the manifest", &path) };
+        let request = Request { accept: &accept, once, ..Request::get("get the manifest", &path) };
         let response = self.transport.send(&request).await?;
         let header = |name: &str| {
             let value = response.headers().get(name).and_then(|value| value.to_str().ok());

@@ -5,8 +5,10 @@ mod blob;
 mod certificates;
 mod challenge;
 mod credential;
+mod http_date;
 mod login;
 mod manifest;
+mod registries;
 mod token;
 mod transport;
 mod upload;
@@ -22,6 +24,7 @@ pub use blob::{PieceSender, Pieces, pieces};
 pub use credential::Credential;
 pub use login::{login, logout};
 pub use manifest::Fetched;
+pub use registries::{Registries, Source};
 pub use upload::Uploaded;
 
 use transport::Transport;
@@ -29,8 +32,10 @@ use transport::Transport;
 /// How to talk to a registry.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Check certificates, and never speak plain HTTP.
-    pub tls_verify: bool,
+    /// Check certificates, and never speak plain HTTP. Without a word, `registries` decides.
+    pub tls_verify: Option<bool>,
+    /// What registries.conf says.
+    pub registries: Registries,
     /// `user:password` from the command line, before all files.
     pub credential: Option<Credential>,
     /// The only auth file to look into.
@@ -48,7 +53,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            tls_verify: true,
+            tls_verify: None,
+            registries: Registries::default(),
             credential: None,
             authfile: None,
             cert_dir: None,
@@ -61,7 +67,7 @@ impl Default for Config {
 
 /// What is to be done with a repository, and so what to ask a token for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
+enum Access {
     /// Reading.
     Pull,
     /// Writing, and reading from a repository to mount blobs from.
@@ -86,22 +92,37 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Prepares to pull from the registry of `reference`; nothing is sent yet.
+    /// Prepares to pull an image named `meant` from `source`; nothing is sent yet.
     ///
     /// # Errors
     /// [`crate::Error::Credentials`] for an auth file that can't be read, or
     /// [`crate::Error::Client`].
-    pub fn new(reference: &Reference, config: &Config) -> Result<Self> {
-        Self::with_access(reference, config, Access::Pull)
+    pub fn to_pull(meant: &Reference, source: &Source, config: &Config) -> Result<Self> {
+        // What the user gave is for the registry that he named, and for no mirror of it.
+        let own = source.reference.registry == meant.registry;
+        let credential = config.credential.clone().filter(|_| own);
+        Self::new(source, credential, config, Access::Pull)
     }
 
-    /// As [`Self::new`], to do more than pull.
+    /// Prepares to push `reference`, and to mount blobs from another repository.
     ///
     /// # Errors
-    /// As [`Self::new`].
-    pub fn with_access(reference: &Reference, config: &Config, access: Access) -> Result<Self> {
-        let credential = match &config.credential {
-            Some(credential) => Some(credential.clone()),
+    /// As [`Self::to_pull`], and [`crate::Error::Document`] if the registry is blocked.
+    pub fn to_push(reference: &Reference, mount: Option<String>, config: &Config) -> Result<Self> {
+        let insecure = config.registries.insecure(&reference.to_string())?;
+        let source = Source { reference: reference.clone(), insecure };
+        Self::new(&source, config.credential.clone(), config, Access::Push { mount })
+    }
+
+    fn new(
+        source: &Source,
+        credential: Option<Credential>,
+        config: &Config,
+        access: Access,
+    ) -> Result<Self> {
+        let reference = &source.reference;
+        let credential = match credential {
+            Some(credential) => Some(credential),
             None => find_credential(reference, config.authfile.as_deref())?,
         };
         let own = &reference.repository;
@@ -112,7 +133,9 @@ impl Registry {
                 format!("repository:{own}:pull,push repository:{other}:pull")
             }
         };
-        let transport = Transport::new(api_host(&reference.registry), scope, credential, config)?;
+        let tls_verify = config.tls_verify.unwrap_or(!source.insecure);
+        let host = api_host(&reference.registry);
+        let transport = Transport::new(host, scope, credential, tls_verify, config)?;
         Ok(Self { transport, repository: reference.repository.clone() })
     }
 

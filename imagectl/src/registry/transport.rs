@@ -1,7 +1,7 @@
 //! Requests to one registry: scheme, authentication, redirects and retries.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use reqwest::header::{
@@ -11,10 +11,14 @@ use reqwest::header::{
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::challenge::{self, Challenge};
-use super::{Config, Credential, certificates, token};
+use super::{Config, Credential, certificates, http_date, token};
 use crate::error::{Error, Result};
 
 const REDIRECT_LIMIT: usize = 10;
+/// How long a connection may take to be made.
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+/// The slowest way to send something that is waited for, in bytes a second.
+const SLOWEST: u64 = 16 << 10;
 /// The longest pause that a registry may ask for.
 const PAUSE_LIMIT: Duration = Duration::from_secs(60);
 
@@ -33,10 +37,14 @@ pub struct Request<'a> {
     pub accept: &'a str,
     /// The first byte wanted; 0 for all.
     pub from: u64,
+    /// The byte behind the last one wanted; none for the end.
+    pub to: Option<u64>,
     /// Further headers.
     pub headers: HeaderMap,
     /// What is sent along; empty for nothing.
     pub body: Bytes,
+    /// Somebody else may be asked: it is not tried again.
+    pub once: bool,
 }
 
 impl<'a> Request<'a> {
@@ -49,17 +57,27 @@ impl<'a> Request<'a> {
             url: None,
             accept: "",
             from: 0,
+            to: None,
             headers: HeaderMap::new(),
             body: Bytes::new(),
+            once: false,
         }
     }
 }
 
-/// A connection pool to one registry, and what it takes to be let in.
-pub struct Transport {
-    client: Client,
+/// The clients for one kind of request.
+struct Clients {
+    own: Client,
     /// For every other host: what is trusted and shown for the registry's sake is for it alone.
     others: Client,
+}
+
+/// A connection pool to one registry, and what it takes to be let in.
+pub struct Transport {
+    reading: Clients,
+    /// For what has a body: a limit on the time without an answer would be one on the time to send it.
+    sending: Clients,
+    stall: Duration,
     host: String,
     /// The token scope to ask for if the registry names none.
     scope: String,
@@ -83,40 +101,48 @@ impl Transport {
         host: &str,
         scope: String,
         credential: Option<Credential>,
+        tls_verify: bool,
         config: &Config,
     ) -> Result<Self> {
         // A second call finds the provider installed, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("imagectl/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .tls_danger_accept_invalid_certs(!config.tls_verify)
-                .connect_timeout(Duration::from_secs(15))
-                .read_timeout(config.stall)
-        };
-        let client = |builder: reqwest::ClientBuilder| {
-            builder.build().map_err(|source| Error::Client { source })
-        };
-        let others = client(builder())?;
         let certificates = certificates::find(host, config.cert_dir.as_deref())?;
-        let own = match certificates.is_empty() {
-            true => others.clone(),
-            false => {
-                let own = builder().tls_certs_merge(certificates.roots);
-                client(match certificates.identity {
-                    Some(identity) => own.identity(identity),
-                    None => own,
-                })?
-            }
+        let clients = |sending: bool| -> Result<Clients> {
+            let builder = || {
+                let builder = Client::builder()
+                    .user_agent(concat!("imagectl/", env!("CARGO_PKG_VERSION")))
+                    .redirect(reqwest::redirect::Policy::none())
+                    .tls_danger_accept_invalid_certs(!tls_verify)
+                    .connect_timeout(config.stall.min(CONNECT_LIMIT));
+                match sending {
+                    true => builder.tcp_user_timeout(config.stall),
+                    false => builder.read_timeout(config.stall),
+                }
+            };
+            let client = |builder: reqwest::ClientBuilder| {
+                builder.build().map_err(|source| Error::Client { source })
+            };
+            let others = client(builder())?;
+            let own = match certificates.is_empty() {
+                true => others.clone(),
+                false => {
+                    let own = builder().tls_certs_merge(certificates.roots.clone());
+                    client(match certificates.identity.clone() {
+                        Some(identity) => own.identity(identity),
+                        None => own,
+                    })?
+                }
+            };
+            Ok(Clients { own, others })
         };
         Ok(Self {
-            client: own,
-            others,
+            reading: clients(false)?,
+            sending: clients(true)?,
+            stall: config.stall,
             host: host.to_owned(),
             scope,
             credential,
-            tls_verify: config.tls_verify,
+            tls_verify,
             retries: config.retries,
             backoff: config.backoff,
             state: Mutex::default(),
@@ -156,7 +182,7 @@ impl Transport {
                 Err(error) => (error.is_temporary(), error, None),
             };
             let (again, error, pause) = failure;
-            if !again || attempt >= self.retries {
+            if !again || request.once || attempt >= self.retries {
                 return Err(error);
             }
             tokio::time::sleep(pause.unwrap_or_else(|| self.pause(attempt))).await;
@@ -164,12 +190,12 @@ impl Transport {
         }
     }
 
-    /// The client for a URL.
-    fn client(&self, url: &Url) -> &Client {
+    /// The client for a request to a URL.
+    fn client<'a>(&self, clients: &'a Clients, url: &Url) -> &'a Client {
         let own = Url::parse(&format!("https://{}", self.host));
         match own.is_ok_and(|own| own.host_str() == url.host_str()) {
-            true => &self.client,
-            false => &self.others,
+            true => &clients.own,
+            false => &clients.others,
         }
     }
 
@@ -207,18 +233,26 @@ impl Transport {
             ));
         }
         for _ in 0..=REDIRECT_LIMIT {
-            let mut builder = self.client(&url).request(request.method.clone(), url.clone());
+            let clients = if request.body.is_empty() { &self.reading } else { &self.sending };
+            let client = self.client(clients, &url);
+            let mut builder = client.request(request.method.clone(), url.clone());
             builder = builder.headers(request.headers.clone());
             if !request.body.is_empty() {
-                builder = builder.body(request.body.clone());
+                let length = request.body.len() as u64;
+                let limit = self.stall + Duration::from_secs(length / SLOWEST);
+                builder = builder.body(request.body.clone()).timeout(limit);
             } else if !reading {
                 builder = builder.header(CONTENT_LENGTH, 0);
             }
             if !request.accept.is_empty() {
                 builder = builder.header(ACCEPT, request.accept);
             }
-            if request.from > 0 {
-                builder = builder.header(RANGE, format!("bytes={}-", request.from));
+            match (request.from, request.to) {
+                (0, None) => {}
+                (from, None) => builder = builder.header(RANGE, format!("bytes={from}-")),
+                (from, Some(to)) => {
+                    builder = builder.header(RANGE, format!("bytes={from}-{}", to - 1));
+                }
             }
             if let Some(value) = self.state(|state| state.authorization.clone())
                 && url.origin() == first.origin()
@@ -315,7 +349,10 @@ impl Transport {
         let mut attempt = 0;
         loop {
             let realm = Url::parse(wanted.realm);
-            let client = realm.as_ref().map_or(&self.others, |realm| self.client(realm));
+            let client = match &realm {
+                Ok(realm) => self.client(&self.reading, realm),
+                Err(_) => &self.reading.others,
+            };
             match token::fetch(client, wanted, self.credential.as_ref()).await {
                 Err(error) if error.is_temporary() && attempt < self.retries => {
                     tokio::time::sleep(self.pause(attempt)).await;
@@ -336,10 +373,15 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The pause that a registry asks for in seconds. A date is not worth parsing: back-off will do.
+/// The pause that a registry asks for, in seconds or until a date by this machine's clock.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds).min(PAUSE_LIMIT))
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    let pause = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        // A date that is over asks for no pause.
+        Err(_) => http_date::parse(text)?.duration_since(SystemTime::now()).unwrap_or_default(),
+    };
+    Some(pause.min(PAUSE_LIMIT))
 }
 
 /// A URL without what may be secret in it.

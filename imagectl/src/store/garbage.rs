@@ -45,7 +45,7 @@ impl Store {
         let mut blobs = HashSet::new();
         let mut layers: HashSet<Digest> = self.layers_in_use(how)?.into_iter().collect();
         for image in self.images()? {
-            self.mark(&image.descriptor, 0, &mut blobs, &mut layers)?;
+            self.mark(&image.descriptor, &mut blobs, &mut layers)?;
         }
         let session = self.begin()?;
         let mut collected = Collected::default();
@@ -70,32 +70,26 @@ impl Store {
         Ok(Some(Collected { blobs, layers, partials, ..collected }))
     }
 
-    /// Marks what a descriptor's document needs.
+    /// Marks what an image needs.
     fn mark(
         &self,
-        descriptor: &Descriptor,
-        depth: usize,
+        image: &Descriptor,
         blobs: &mut HashSet<Digest>,
         layers: &mut HashSet<Digest>,
     ) -> Result<()> {
-        if !blobs.insert(descriptor.digest) || !self.has_blob(descriptor) || depth > 4 {
-            return Ok(());
-        }
-        let bytes = self.read_document(descriptor)?;
-        let what = format!("blob {}", descriptor.digest);
-        match Document::parse(&what, &descriptor.media_type, &bytes)? {
-            Document::Manifest(manifest) => {
-                blobs.insert(manifest.config.digest);
-                blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
-                if self.has_blob(&manifest.config) {
-                    layers.extend(self.config(&manifest)?.rootfs.diff_ids);
-                }
-                Ok(())
+        self.walk(image, &mut |descriptor, document| {
+            blobs.insert(descriptor.digest);
+            // What is not there can't be kept, and need not be.
+            if !self.has_blob(descriptor) {
+                return Ok(());
             }
-            Document::Index(index) => index
-                .manifests
-                .iter()
-                .try_for_each(|descriptor| self.mark(descriptor, depth + 1, blobs, layers)),
-        }
+            let Document::Manifest(manifest) = document? else { return Ok(()) };
+            blobs.insert(manifest.config.digest);
+            blobs.extend(manifest.layers.iter().map(|layer| layer.digest));
+            if manifest.check_image("manifest").is_ok() && self.has_blob(&manifest.config) {
+                layers.extend(self.config(&manifest)?.rootfs.diff_ids);
+            }
+            Ok(())
+        })
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Lock, Store, write_atomically};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{Descriptor, Document, ImageConfig, Manifest, media_type};
+use crate::image::{Choice, Descriptor, ImageConfig, Manifest, media_type};
 use crate::reference::Reference;
 
 /// The notes on an image in `index.json`.
@@ -99,19 +99,12 @@ impl Store {
         })
     }
 
-    /// Reads an image's manifest.
+    /// Reads an image's manifest; of an index the one for this machine.
     ///
     /// # Errors
-    /// [`Error::Document`] if another tool put an index there, or those of reading a blob.
+    /// Those of [`Self::select`].
     pub fn manifest(&self, image: &StoredImage) -> Result<Manifest> {
-        let bytes = self.read_document(&image.descriptor)?;
-        let what = format!("manifest {}", image.descriptor.digest);
-        match Document::parse(&what, &image.descriptor.media_type, &bytes)? {
-            Document::Manifest(manifest) => Ok(manifest),
-            Document::Index(_) => {
-                Err(Error::Document { what, reason: "this is an index, not one image".into() })
-            }
-        }
+        self.select(image, &Choice::Host).map(|(_, manifest)| manifest)
     }
 
     /// Reads the config of a manifest.

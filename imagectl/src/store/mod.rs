@@ -13,6 +13,7 @@
 
 mod blobs;
 mod bundles;
+mod contents;
 mod garbage;
 mod index;
 mod layers;
@@ -31,6 +32,7 @@ use crate::error::{Error, Result};
 
 pub(crate) use blobs::check;
 pub use bundles::{BundleRecord, MARK};
+pub use contents::Contents;
 pub use garbage::{Collected, Collection};
 pub use index::{StoredImage, annotation};
 pub use layers::LayerDraft;

@@ -134,6 +134,36 @@ fn bearer_tokens() {
 }
 
 #[test]
+fn a_token_that_runs_out_is_renewed() {
+    let registry = with_image();
+    let realm = format!("http://{}/token", registry.address);
+    // Each token opens one door.
+    let (given, taken) =
+        (std::sync::atomic::AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    registry.rule(move |request| {
+        if request.path.starts_with("/token") {
+            let number = given.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let body = format!("{{\"token\":\"tok-{number}\",\"expires_in\":1}}");
+            return Some(Answer::ok("application/json", body.as_bytes()));
+        }
+        let mut taken = taken.lock().unwrap();
+        match authorization(request) {
+            Some(token) if !taken.contains(&token.to_owned()) => {
+                taken.push(token.to_owned());
+                None
+            }
+            _ => {
+                let challenge = format!("Bearer realm=\"{realm}\"");
+                Some(Answer::status(401).with("WWW-Authenticate", &challenge))
+            }
+        }
+    });
+    Sandbox::new().pull(&format!("{}/x:t", registry.address));
+    let tokens = registry.requests().iter().filter(|r| r.path.starts_with("/token")).count();
+    assert!(tokens >= 3, "manifest, config and layer: {tokens}");
+}
+
+#[test]
 fn identity_tokens_are_exchanged() {
     let registry = with_image();
     require_bearer(&registry, format!("http://{}/token", registry.address));

@@ -11,10 +11,10 @@ use super::sandbox::Sandbox;
 use super::store::put_image;
 
 /// Debian's registry with TLS, which wants to see a client's certificate. Ended with the test.
-struct Hub(Child);
+pub struct Hub(Child);
 
 impl Hub {
-    fn start(sandbox: &Sandbox, port: &str) -> Self {
+    pub fn start(sandbox: &Sandbox, port: &str) -> Self {
         let path = sandbox.path.display();
         let config = format!(
             "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\n\
@@ -48,7 +48,7 @@ impl Drop for Hub {
     }
 }
 
-fn make_certificates(sandbox: &Sandbox) {
+pub fn make_certificates(sandbox: &Sandbox) {
     let script = r#"mkdir certs
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca \
             -keyout ca.key -out certs/ca.crt

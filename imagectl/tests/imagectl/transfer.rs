@@ -139,6 +139,62 @@ fn busy_registries_are_asked_again() {
 }
 
 #[test]
+fn a_pause_until_a_date_is_kept() {
+    let (registry, _) = with_image();
+    let refusals = AtomicUsize::new(0);
+    let output = std::process::Command::new("date")
+        .args(["-u", "-d", "+3 seconds", "+%a, %d %b %Y %H:%M:%S GMT"])
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    let date = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let until = std::time::Instant::now() + std::time::Duration::from_millis(1900);
+    registry.rule(move |request| {
+        let first =
+            request.path.contains("/manifests/") && refusals.fetch_add(1, Ordering::Relaxed) == 0;
+        first.then(|| Answer::status(429).with("Retry-After", &date))
+    });
+    Sandbox::new().pull(&format!("{}/x:t", registry.address));
+    assert!(std::time::Instant::now() > until, "it came before the date");
+}
+
+#[test]
+fn a_connection_that_stalls_is_given_up() {
+    let (registry, blob) = with_image();
+    let wanted = digest(&blob);
+    let stalls = AtomicUsize::new(0);
+    registry.rule(move |request| {
+        // Ranges are not kept: what comes again is known already.
+        request.path.ends_with(&wanted).then(|| {
+            let stall = stalls.fetch_add(1, Ordering::Relaxed) == 0;
+            let cut = stall.then_some(30_000);
+            Answer { cut, stay: stall, ..Answer::ok("application/octet-stream", &blob) }
+        })
+    });
+    let sandbox = Sandbox::new();
+    let reference = format!("{}/x:t", registry.address);
+    let began = std::time::Instant::now();
+    sandbox.ok(&["pull", "-q", "--tls-verify=false", "--stall=1", &reference]);
+    assert!(began.elapsed().as_secs() < 10);
+
+    // An upload that nobody reads.
+    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = format!("http://{}/upload", deaf.local_addr().unwrap());
+    registry.rule(move |request| match request.method.as_str() {
+        "HEAD" => Some(Answer::status(404)),
+        "POST" => Some(Answer::status(202).with("Location", &place)),
+        _ => None,
+    });
+    let target = format!("{}/y:t", registry.address);
+    let began = std::time::Instant::now();
+    let error =
+        sandbox.fails(&["push", "-q", "--tls-verify=false", "--stall=1", &reference, &target]);
+    assert!(error.contains("send the blob to"), "{error}");
+    assert!(began.elapsed().as_secs() < 60, "each try ends after its deadline");
+    assert_eq!(sandbox.run(&["pull", "--stall=0", "x"]).status.code(), Some(2));
+}
+
+#[test]
 fn refusals_are_not_repeated() {
     let (registry, _) = with_image();
     registry.rule(|request| {
