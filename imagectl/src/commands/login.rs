@@ -114,7 +114,6 @@ fn line(question: &str, echo: bool) -> Result<String> {
     let stdin = std::io::stdin();
     let mut errors = std::io::stderr();
     let step = |error| Error::Step { action: "ask at the terminal", source: error };
-    errors.write_all(question.as_bytes()).and_then(|()| errors.flush()).map_err(step)?;
     let before = tcgetattr(&stdin).map_err(Error::step("ask at the terminal"))?;
     if !echo {
         let mut hidden = before.clone();
@@ -123,7 +122,9 @@ fn line(question: &str, echo: bool) -> Result<String> {
             .map_err(Error::step("ask at the terminal"))?;
     }
     let mut text = String::new();
-    let result = stdin.lock().take(PASSWORD_LIMIT).read_line(&mut text);
+    // Not before: whoever sees the question may answer at once.
+    let asked = errors.write_all(question.as_bytes()).and_then(|()| errors.flush());
+    let result = asked.and_then(|()| stdin.lock().take(PASSWORD_LIMIT).read_line(&mut text));
     if !echo {
         // The line that was read counts, whatever the terminal shows from now on.
         let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);

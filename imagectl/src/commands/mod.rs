@@ -61,7 +61,7 @@ enum Command {
     Login(login::Login),
     /// Forget a registry's credentials
     Logout(login::Logout),
-    /// Be a registry that the store's images are pulled from
+    /// Be a registry that the store's images are pulled from, and others pushed to
     Serve(serve::Serve),
     /// Print a shell's completion script
     Completion(completion::Completion),

@@ -101,6 +101,15 @@ impl Index {
 }
 
 impl Document {
+    /// The document's media type, `named` if that is one.
+    #[must_use]
+    pub fn own_media_type(&self, named: &str) -> &'static str {
+        match self {
+            Self::Manifest(manifest) => manifest.own_media_type(named),
+            Self::Index(index) => index.own_media_type(named),
+        }
+    }
+
     /// Reads a manifest or index. `what` names it in errors; `content_type` is the registry's or
     /// the descriptor's word for it, empty if there is none.
     ///

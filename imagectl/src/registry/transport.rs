@@ -114,6 +114,7 @@ impl Transport {
                     .redirect(reqwest::redirect::Policy::none())
                     .tls_danger_accept_invalid_certs(!tls_verify)
                     .connect_timeout(config.stall.min(CONNECT_LIMIT));
+                let builder = if past_proxies() { builder.no_proxy() } else { builder };
                 match sending {
                     true => builder.tcp_user_timeout(config.stall),
                     false => builder.read_timeout(config.stall),
@@ -367,6 +368,11 @@ impl Transport {
         // Nothing panics while the lock is held, so a poisoned one is still right.
         with(&mut self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
+}
+
+/// Do all hosts go past the proxies? The client takes a lone * for all names, but for no address.
+fn past_proxies() -> bool {
+    ["NO_PROXY", "no_proxy"].iter().any(|name| std::env::var(name).is_ok_and(|v| v.trim() == "*"))
 }
 
 fn is_redirect(status: StatusCode) -> bool {

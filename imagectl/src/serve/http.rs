@@ -1,21 +1,59 @@
-//! As much of HTTP/1.1 as a registry to pull from needs.
+//! As much of HTTP/1.1 as a registry needs.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 use std::net::TcpStream;
 
+use super::body::Framing;
+
 /// The longest request head, in bytes.
 const HEAD_LIMIT: u64 = 16 << 10;
 
-/// A request's head. There is no body in what is understood here.
+/// A request's head.
 pub struct Request {
     pub method: String,
     /// Without the query.
     pub path: String,
+    query: String,
     /// As in `bytes=0-9`, without `bytes=`.
     pub range: Option<String>,
+    /// The first byte of `Content-Range`.
+    pub begins_at: Option<u64>,
+    /// Empty if there is none.
+    pub content_type: String,
+    pub framing: Framing,
+    /// The client waits for a word before it sends the body.
+    pub waits: bool,
     /// The connection ends behind the answer.
     pub last: bool,
+}
+
+impl Request {
+    /// A parameter of the query, decoded.
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let mut pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(key, _)| *key == name).map(|(_, value)| decode(value))
+    }
+}
+
+/// Takes %XX and + for what they mean; what is neither stays.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let escaped = match (first, after) {
+            (b'%', [high, low, ..]) => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16);
+                digit(high)
+                    .zip(digit(low))
+                    .and_then(|(high, low)| u8::try_from(high * 16 + low).ok())
+            }
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// What is sent back.
@@ -45,12 +83,19 @@ pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
     else {
         return Err(bad("no request line"));
     };
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut request = Request {
         method: method.to_owned(),
-        path: target.split('?').next().unwrap_or("").to_owned(),
+        path: path.to_owned(),
+        query: query.to_owned(),
         range: None,
+        begins_at: None,
+        content_type: String::new(),
+        framing: Framing::Length(0),
+        waits: false,
         last: version != "HTTP/1.1",
     };
+    let mut framed = false;
     loop {
         let mut line = String::new();
         if head.read_line(&mut line)? == 0 {
@@ -65,9 +110,23 @@ pub fn read(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
         match name.to_ascii_lowercase().as_str() {
             "range" => request.range = value.strip_prefix("bytes=").map(str::to_owned),
             "connection" => request.last |= value.eq_ignore_ascii_case("close"),
-            // Nothing that is served takes a body: what follows is not read.
-            "content-length" => request.last |= value != "0",
-            "transfer-encoding" => request.last = true,
+            // Who says both, or one twice, wants two readers to disagree.
+            "content-length" | "transfer-encoding" if framed => return Err(bad("framed twice")),
+            "content-length" => {
+                let length = value.bytes().all(|byte| byte.is_ascii_digit()).then(|| value.parse());
+                let length = length.and_then(Result::ok).ok_or_else(|| bad("no length"))?;
+                (request.framing, framed) = (Framing::Length(length), true);
+            }
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => {
+                (request.framing, framed) = (Framing::Chunks, true);
+            }
+            "transfer-encoding" => return Err(bad("an encoding that nobody uses")),
+            "content-type" => request.content_type = value.to_owned(),
+            "content-range" => {
+                let range = value.strip_prefix("bytes ").unwrap_or(value);
+                request.begins_at = range.split('-').next().and_then(|first| first.parse().ok());
+            }
+            "expect" => request.waits = value.eq_ignore_ascii_case("100-continue"),
             _ => {}
         }
     }
@@ -93,7 +152,11 @@ pub fn write(mut stream: &TcpStream, request: &Request, answer: Answer) -> io::R
             }
         }
     }
-    let mut head = format!("HTTP/1.1 {status} {}\r\nContent-Length: {length}\r\n", word(status));
+    let mut head = format!("HTTP/1.1 {status} {}\r\n", word(status));
+    // Nobody expects a length where there is never a body.
+    if status != 204 {
+        head.push_str(&format!("Content-Length: {length}\r\n"));
+    }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -119,10 +182,16 @@ pub fn write(mut stream: &TcpStream, request: &Request, answer: Answer) -> io::R
 fn word(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
         206 => "Partial Content",
+        400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        413 => "Content Too Large",
         416 => "Range Not Satisfiable",
+        429 => "Too Many Requests",
         _ => "Internal Server Error",
     }
 }
@@ -141,7 +210,21 @@ fn range(text: &str, size: u64) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::range;
+    use super::{decode, range};
+
+    #[test]
+    fn parameters() {
+        for (text, expected) in [
+            ("sha256%3Aab", "sha256:ab"),
+            ("a+b%2B", "a b+"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+            ("%ff", "\u{fffd}"),
+        ] {
+            assert_eq!(decode(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn ranges() {

@@ -30,3 +30,4 @@ mod store;
 mod terminal;
 mod tls;
 mod transfer;
+mod writable;

@@ -10,7 +10,7 @@ use super::registry::{Answer, Registry};
 use super::sandbox::Sandbox;
 use super::store::put_image;
 
-fn big() -> Vec<u8> {
+pub fn big() -> Vec<u8> {
     let mut state = 1_u32;
     let mut byte = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -13,16 +13,21 @@ use super::sandbox::Sandbox;
 use super::store::put_image;
 
 /// `imagectl serve`, ended with the test.
-struct Serving {
+pub struct Serving {
     child: Child,
-    address: String,
+    pub address: String,
 }
 
 impl Serving {
     fn start(sandbox: &Sandbox) -> Self {
+        Self::with(sandbox, &[])
+    }
+
+    pub fn with(sandbox: &Sandbox, arguments: &[&str]) -> Self {
         let mut child = sandbox
             .command()
             .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
