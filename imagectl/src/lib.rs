@@ -10,6 +10,8 @@ pub mod changes;
 pub mod commands;
 pub mod digest;
 pub mod error;
+#[cfg(test)]
+mod fuzz;
 pub mod image;
 pub mod layer;
 pub mod progress;

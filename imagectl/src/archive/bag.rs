@@ -120,7 +120,7 @@ impl Bag {
         if let Self::Directory(directory) = self {
             let file = open(directory, &name)?;
             let blob = store.resume_fresh(session, descriptor)?;
-            return blob.receive(BufReader::with_capacity(128 << 10, file))?.finish();
+            return blob.receive(BufReader::with_capacity(128 << 10, file))?.finish().map(drop);
         }
         let (digest, size) = self.put(store, &name)?;
         let what = || format!("blob {}", descriptor.digest);

@@ -57,6 +57,10 @@ pub struct Recipe {
 /// [`Error::Layer`] for a tarball that can't be unpacked, [`Error::Entry`] for a file that can't be
 /// read, or those of the store.
 pub fn import(store: &Store, origin: Origin, recipe: &Recipe) -> Result<Loaded> {
+    store.all_or_nothing(|store| import_into(store, origin, recipe))
+}
+
+fn import_into(store: &Store, origin: Origin, recipe: &Recipe) -> Result<Loaded> {
     let _held = store.hold()?;
     let session = store.begin()?;
     let (blob, diff_id) = match origin {
@@ -83,6 +87,10 @@ pub fn import(store: &Store, origin: Origin, recipe: &Recipe) -> Result<Loaded> 
 /// [`Error::Document`] if the directory is no overlay bundle, or its image is no more in the store,
 /// [`Error::Entry`] for a file that can't be read, or those of the store.
 pub fn commit(store: &Store, bundle: &Path, recipe: &Recipe) -> Result<Loaded> {
+    store.all_or_nothing(|store| commit_into(store, bundle, recipe))
+}
+
+fn commit_into(store: &Store, bundle: &Path, recipe: &Recipe) -> Result<Loaded> {
     let _held = store.hold()?;
     let session = store.begin()?;
     let refuse = |reason: &str| Error::Document {

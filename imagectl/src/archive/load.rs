@@ -45,11 +45,15 @@ pub(super) struct Found {
     pub descriptor: crate::image::Descriptor,
 }
 
-/// Loads all images of the source.
+/// Loads all images of the source, or leaves the store as it was.
 ///
 /// # Errors
 /// [`Error::Document`] for what is no archive of images, and those of documents, layers and store.
 pub fn load(store: &Store, source: Source, request: &Request) -> Result<Vec<Loaded>> {
+    store.all_or_nothing(|store| load_into(store, source, request))
+}
+
+fn load_into(store: &Store, source: Source, request: &Request) -> Result<Vec<Loaded>> {
     let _held = store.hold()?;
     let session = store.begin()?;
     let bag = match source {

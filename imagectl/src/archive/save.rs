@@ -15,6 +15,9 @@ use crate::layer::tar::{Entry, Kind, Writer};
 use crate::layer::{Budget, Decoder, Limits, bounded};
 use crate::store::{Store, StoredImage, annotation};
 
+/// Layers are read in pieces of this size.
+const BUFFER: usize = 128 << 10;
+
 /// What is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -129,7 +132,6 @@ fn docker<W: Write>(
     limits: Limits,
     archive: &mut Archive<W>,
 ) -> Result<()> {
-    let session = store.begin()?;
     let mut items: Vec<(Digest, serde_json::Value)> = Vec::new();
     for image in images {
         // Docker takes no digest in a tag's place.
@@ -148,12 +150,10 @@ fn docker<W: Write>(
         for (blob, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             let name = format!("{}.tar", diff_id.hex());
             if !archive.written.contains(&name) {
-                // The header wants the size, which nobody knows before the layer is unpacked.
-                let path = session.fresh("layer");
-                let size = uncompress(store, blob, diff_id, &budget, &path)?;
-                let file = File::open(&path).map_err(Error::io("open", &path))?;
-                archive.file(&name, size, file)?;
-                std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+                // The header wants the size, which nobody knows before the layer is uncompressed.
+                let size = measure(store, blob, diff_id, &budget)?;
+                let source = BufReader::with_capacity(BUFFER, store.open_blob(&blob.digest)?);
+                archive.file(&name, size, Decoder::new(source)?.take(size))?;
             }
             layers.push(name);
         }
@@ -168,27 +168,15 @@ fn docker<W: Write>(
     archive.file("manifest.json", bytes.len() as u64, bytes.as_bytes())
 }
 
-/// Writes a layer's uncompressed bytes to the new file and gives their number.
-fn uncompress(
-    store: &Store,
-    blob: &Descriptor,
-    diff_id: &Digest,
-    budget: &Budget,
-    path: &Path,
-) -> Result<u64> {
+/// Checks a layer's uncompressed bytes and gives their number.
+fn measure(store: &Store, blob: &Descriptor, diff_id: &Digest, budget: &Budget) -> Result<u64> {
     if !store.has_blob(blob) {
         return Err(missing(blob));
     }
-    let source = BufReader::with_capacity(128 << 10, store.open_blob(&blob.digest)?);
+    let source = BufReader::with_capacity(BUFFER, store.open_blob(&blob.digest)?);
     let mut source = bounded(Decoder::new(source)?, budget);
-    let mut file = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(Error::io("create", path))?;
     let mut hasher = crate::digest::Hasher::default();
-    let mut buffer = vec![0; 128 << 10];
+    let mut buffer = vec![0; BUFFER];
     let mut size = 0;
     loop {
         let length = source.read(&mut buffer).map_err(|error| match error.downcast::<Error>() {
@@ -199,7 +187,6 @@ fn uncompress(
             break;
         }
         hasher.update(&buffer[..length]);
-        file.write_all(&buffer[..length]).map_err(Error::io("write", path))?;
         size += length as u64;
     }
     match hasher.finish() {

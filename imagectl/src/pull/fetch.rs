@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -16,6 +17,8 @@ use crate::store::{Partial, Session, Store};
 
 /// A stored blob is read in pieces of this size.
 const READ_BUFFER: usize = 128 << 10;
+/// How often a blob is looked at that another command brings.
+const POLL: Duration = Duration::from_millis(20);
 
 /// One blob to bring into the store.
 pub struct Job {
@@ -29,6 +32,8 @@ pub struct Job {
     pub diff_id: Option<Digest>,
     pub unpack: bool,
     pub budget: Arc<Budget>,
+    /// How long another command that brings the blob may not get on.
+    pub patience: Duration,
     /// Set when the command ends.
     pub over: Arc<AtomicBool>,
     pub progress: Arc<Progress>,
@@ -62,17 +67,42 @@ async fn bring(job: Arc<Job>, progress: &LayerProgress) -> Result<&'static str> 
             result => return result.map(|()| "unpacked"),
         }
     }
-    let partial = job.store.resume(&job.session, &job.blob)?;
+    let Some(partial) = claim(&job).await? else { return Ok("is there") };
     let resumed = partial.length() > 0;
     match download(&job, partial, progress).await {
         // What an earlier command left was wrong, and is gone.
         Err(Error::WrongDigest { .. }) if resumed => {
-            let partial = job.store.resume(&job.session, &job.blob)?;
+            let Some(partial) = claim(&job).await? else { return Ok("is there") };
             download(&job, partial, progress).await
         }
         result => result,
     }
     .map(|()| "pulled")
+}
+
+/// Waits while another command brings the blob. If it succeeds, there is nothing left to do: `None`; if it
+/// doesn't get on, the blob is begun beside it.
+async fn claim(job: &Job) -> Result<Option<Partial>> {
+    let mut length = 0;
+    let mut since = Instant::now();
+    loop {
+        if let Some(partial) = job.store.resume(&job.blob)? {
+            let layer = |diff_id| !job.unpack || job.store.has_layer(diff_id);
+            if job.store.has_blob(&job.blob) && job.diff_id.as_ref().is_none_or(layer) {
+                partial.discard();
+                return Ok(None);
+            }
+            return Ok(Some(partial));
+        }
+        let now = job.store.partial_length(&job.blob.digest);
+        if now != length {
+            (length, since) = (now, Instant::now());
+        }
+        if since.elapsed() > job.patience {
+            return job.store.resume_fresh(&job.session, &job.blob).map(Some);
+        }
+        tokio::time::sleep(POLL).await;
+    }
 }
 
 async fn download(job: &Arc<Job>, partial: Partial, progress: &LayerProgress) -> Result<()> {
@@ -112,7 +142,7 @@ fn receive(job: &Job, partial: Partial, source: impl BufRead + Send) -> Result<(
     match process(job, &mut blob) {
         Ok(commit) => {
             // Blob before layer: a layer without its blob could not be verified or saved again.
-            blob.finish()?;
+            let _finished = blob.finish()?;
             commit()
         }
         // Bytes that are not the right ones explain any error of decoder or archive.

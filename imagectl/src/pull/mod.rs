@@ -181,6 +181,7 @@ impl Pull<'_> {
                 diff_id,
                 unpack: unpack.is_some(),
                 budget: Arc::clone(&budget),
+                patience: self.request.registry.stall,
                 over: Arc::clone(&self.over),
                 progress: Arc::clone(&self.progress),
             });

@@ -53,9 +53,11 @@ impl Store {
     pub fn write_document(&self, digest: &Digest, bytes: &[u8]) -> Result<()> {
         let path = self.blob_path(digest);
         match fs::read(&path) {
-            Ok(stored) if stored == bytes => Ok(()),
-            _ => write_atomically(&path, bytes),
+            Ok(stored) if stored == bytes => return Ok(()),
+            Ok(_) => {}
+            Err(_) => self.made(&path),
         }
+        write_atomically(&path, bytes)
     }
 
     /// Makes a file of a session a blob too; `digest` is that of its bytes.
@@ -68,6 +70,9 @@ impl Store {
         let link = path.with_extension("link");
         fs::hard_link(path, &link).map_err(Error::io("link", path))?;
         let place = self.blob_path(digest);
+        if !place.exists() {
+            self.made(&place);
+        }
         fs::rename(&link, &place).map_err(Error::io("rename", &link))?;
         // Renaming one name of a file to another of it does nothing.
         match fs::remove_file(&link) {

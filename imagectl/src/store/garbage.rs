@@ -33,7 +33,24 @@ pub struct Collected {
     pub bytes: u64,
 }
 
+/// What images and bundles need.
+#[derive(Default)]
+pub(super) struct Needed {
+    pub blobs: HashSet<Digest>,
+    pub layers: HashSet<Digest>,
+}
+
 impl Store {
+    /// What may not go.
+    pub(super) fn needed(&self, how: Collection) -> Result<Needed> {
+        let layers = self.layers_in_use(how)?.into_iter().collect();
+        let mut needed = Needed { blobs: HashSet::new(), layers };
+        for image in self.images()? {
+            self.mark(&image.descriptor, &mut needed)?;
+        }
+        Ok(needed)
+    }
+
     /// Removes blobs and layers that no image, and layers that no bundle, needs, and what broken
     /// transfers left. Does nothing while another command holds them: `None`.
     ///
@@ -42,11 +59,7 @@ impl Store {
     /// removed.
     pub fn collect_garbage(&self, how: Collection) -> Result<Option<Collected>> {
         let Some(_lock) = Lock::try_exclusive(&self.root.join("lock"))? else { return Ok(None) };
-        let mut blobs = HashSet::new();
-        let mut layers: HashSet<Digest> = self.layers_in_use(how)?.into_iter().collect();
-        for image in self.images()? {
-            self.mark(&image.descriptor, &mut blobs, &mut layers)?;
-        }
+        let Needed { blobs, layers } = self.needed(how)?;
         let session = self.begin()?;
         let mut collected = Collected::default();
         let mut sweep = |directory: &str, wanted: &HashSet<Digest>| -> Result<usize> {
@@ -71,12 +84,7 @@ impl Store {
     }
 
     /// Marks what an image needs.
-    fn mark(
-        &self,
-        image: &Descriptor,
-        blobs: &mut HashSet<Digest>,
-        layers: &mut HashSet<Digest>,
-    ) -> Result<()> {
+    fn mark(&self, image: &Descriptor, Needed { blobs, layers }: &mut Needed) -> Result<()> {
         self.walk(image, &mut |descriptor, document| {
             blobs.insert(descriptor.digest);
             // What is not there can't be kept, and need not be.

@@ -136,7 +136,11 @@ impl LayerDraft {
                     // Of an earlier boot, and perhaps not whole.
                     session.take(&place)?;
                 }
-                result => return result.map_err(Error::io("rename", &self.path)),
+                result => {
+                    result.map_err(Error::io("rename", &self.path))?;
+                    self.store.made(&place);
+                    return Ok(());
+                }
             }
         }
     }

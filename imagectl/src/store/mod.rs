@@ -16,6 +16,7 @@ mod bundles;
 mod contents;
 mod garbage;
 mod index;
+mod journal;
 mod layers;
 mod lock;
 mod partial;
@@ -35,9 +36,10 @@ pub use bundles::{BundleRecord, MARK};
 pub use contents::Contents;
 pub use garbage::{Collected, Collection};
 pub use index::{StoredImage, annotation};
+use journal::Journal;
 pub use layers::LayerDraft;
 pub use lock::Lock;
-pub use partial::{Partial, Receiving};
+pub use partial::{Finished, Partial, Receiving};
 pub use session::Session;
 pub use stack::Stack;
 pub use usage::occupied;
@@ -51,6 +53,8 @@ const DIRECTORIES: [&str; 7] =
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Where what is made is noted, if the command may have to take it back.
+    journal: Option<Journal>,
 }
 
 impl Store {
@@ -80,7 +84,7 @@ impl Store {
         make_directory(root)?;
         // A bundle's record and an overlay mount name the store's files: the path must hold anywhere.
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
-        let store = Self { root };
+        let store = Self { root, journal: None };
         for directory in DIRECTORIES {
             make_directory(&store.root.join(directory))?;
         }
@@ -108,7 +112,7 @@ impl Store {
     /// # Errors
     /// [`Error::Document`] if its directories are not this user's own.
     pub fn existing(root: &Path) -> Result<Self> {
-        let store = Self { root: root.to_owned() };
+        let store = Self { root: root.to_owned(), journal: None };
         own_directory(&store.root)?;
         // One made by an earlier imagectl may lack some.
         let there = |name: &&&str| fs::symlink_metadata(store.root.join(name)).is_ok();

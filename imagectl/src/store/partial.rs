@@ -24,38 +24,50 @@ pub struct Partial {
     length: u64,
     expected: u64,
     digest: Digest,
-    place: PathBuf,
+    store: Store,
+}
+
+/// Keeps others from a blob until what is made of it is visible too.
+#[derive(Debug)]
+pub struct Finished {
+    _file: File,
 }
 
 impl Store {
-    /// Goes on with a blob where an earlier command stopped. If another command is at it, begins anew
-    /// beside that.
+    fn partial_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join("partial").join(digest.hex())
+    }
+
+    /// Goes on with a blob where an earlier command stopped; `None` while another one is at it.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn resume(&self, session: &Session, descriptor: &Descriptor) -> Result<Partial> {
-        let partial = |file, temporary, length| Partial {
+    pub fn resume(&self, descriptor: &Descriptor) -> Result<Option<Partial>> {
+        let path = self.partial_path(&descriptor.digest);
+        let Some(file) = open_locked(&path)? else { return Ok(None) };
+        let mut length = file.metadata().map_err(Error::io("stat", &path))?.len();
+        // Bytes past the end can't be the blob's.
+        if length > descriptor.size {
+            file.set_len(0).map_err(Error::io("empty", &path))?;
+            length = 0;
+        }
+        Ok(Some(Partial {
             file,
-            temporary,
+            temporary: path,
             length,
             expected: descriptor.size,
             digest: descriptor.digest,
-            place: self.blob_path(&descriptor.digest),
-        };
-        let path = self.root.join("partial").join(descriptor.digest.hex());
-        if let Some(file) = open_locked(&path)? {
-            let length = file.metadata().map_err(Error::io("stat", &path))?.len();
-            // Bytes past the end can't be the blob's.
-            if length > descriptor.size {
-                file.set_len(0).map_err(Error::io("empty", &path))?;
-                return Ok(partial(file, path, 0));
-            }
-            return Ok(partial(file, path, length));
-        }
-        self.resume_fresh(session, descriptor)
+            store: self.clone(),
+        }))
     }
 
-    /// Begins with a blob that costs little to begin anew.
+    /// How many bytes of a blob came so far, to whoever is at it.
+    #[must_use]
+    pub fn partial_length(&self, digest: &Digest) -> u64 {
+        fs::metadata(self.partial_path(digest)).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Begins with a blob that costs little to begin anew, or that somebody else doesn't get on with.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -68,7 +80,7 @@ impl Store {
             length: 0,
             expected: descriptor.size,
             digest: descriptor.digest,
-            place: self.blob_path(&descriptor.digest),
+            store: self.clone(),
         })
     }
 
@@ -135,6 +147,12 @@ impl Partial {
         self.length < self.expected
     }
 
+    /// Gives it up, for the blob came otherwise.
+    pub fn discard(self) {
+        // One that stays is found by whoever wants the blob next.
+        let _ = fs::remove_file(&self.temporary);
+    }
+
     /// Goes on with what `source` gives, which begins behind the bytes that are there.
     ///
     /// # Errors
@@ -173,14 +191,19 @@ impl<R: BufRead> Receiving<R> {
     ///
     /// # Errors
     /// Those of [`Self::verify`], and [`Error::Io`].
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(mut self) -> Result<Finished> {
         if let Err(error) = self.verify() {
             return Err(self.leave(error));
         }
-        let Partial { file, temporary, place, .. } = &self.partial;
-        file.sync_data().map_err(Error::io("sync", temporary))?;
-        fs::rename(temporary, place).map_err(Error::io("rename", temporary))?;
-        place.parent().map_or(Ok(()), sync_directory)
+        let Partial { file, temporary, digest, store, .. } = self.partial;
+        file.sync_data().map_err(Error::io("sync", &temporary))?;
+        let place = store.blob_path(&digest);
+        if !place.exists() {
+            store.made(&place);
+        }
+        fs::rename(&temporary, &place).map_err(Error::io("rename", &temporary))?;
+        place.parent().map_or(Ok(()), sync_directory)?;
+        Ok(Finished { _file: file })
     }
 
     /// Receives what nobody read and checks size and digest.

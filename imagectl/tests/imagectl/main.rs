@@ -7,6 +7,7 @@ mod archive;
 mod auth;
 mod bundle;
 mod hostile;
+mod killed;
 mod limits;
 mod load;
 mod local;

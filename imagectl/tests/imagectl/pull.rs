@@ -144,6 +144,15 @@ fn many_pulls_of_one_image_at_once() {
         .map(|i| (0..50).fold(Archive::new(), |a, j| a.file(&format!("{i}-{j}"), "x")).tar())
         .collect();
     registry.image("x", "t", &tars, json!({ "Cmd": ["/x"] }));
+    let blobs: Vec<_> = tars.iter().map(|tar| Digest::of(&gzip(tar)).to_string()).collect();
+    // Slow enough for all to come before the first has it.
+    let slow = blobs.clone();
+    registry.rule(move |request| {
+        if slow.iter().any(|blob| request.path.ends_with(blob)) {
+            std::thread::sleep(std::time::Duration::from_millis(150));
+        }
+        None
+    });
     let reference = format!("{}/x:t", registry.address);
     let children: Vec<_> = (0..6)
         .map(|_| {
@@ -156,5 +165,11 @@ fn many_pulls_of_one_image_at_once() {
     }
     assert_eq!(names(&sandbox.store().join("layers")).len(), 4);
     assert_eq!(names(&sandbox.store().join("ingest")), [""; 0]);
+    assert_eq!(names(&sandbox.store().join("partial")), [""; 0]);
+    // Each layer came once, to whoever was first.
+    for blob in blobs {
+        let requests = registry.requests();
+        assert_eq!(requests.iter().filter(|request| request.path.ends_with(&blob)).count(), 1);
+    }
     assert_eq!(sandbox.ok(&["list"]).lines().count(), 2);
 }
