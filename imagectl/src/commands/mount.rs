@@ -7,10 +7,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::limits::LimitArguments;
-use super::say;
+use super::{say, stored};
 use crate::bundle;
 use crate::error::{Error, Result};
-use crate::reference::Reference;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -50,7 +49,7 @@ pub struct Unmount {
 impl MountCommand {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let Some(reference) = &self.reference else { return self.list(store, out) };
-        let image = store.image(Some(&Reference::parse(reference)?))?;
+        let image = stored(store, Some(reference))?;
         let limits = self.limits.limits()?;
         let directory = self.directory.as_deref();
         let mounted = bundle::mount(store, &image, directory, self.writable, limits)?;
