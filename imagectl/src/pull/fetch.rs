@@ -39,6 +39,14 @@ pub struct Job {
     pub progress: Arc<Progress>,
 }
 
+impl Job {
+    /// Is there nothing to do for a blob that is there?
+    fn is_done(&self) -> bool {
+        let unpacked = |diff_id| !self.unpack || self.store.has_layer(diff_id);
+        self.diff_id.as_ref().is_none_or(unpacked)
+    }
+}
+
 /// Does the job; the digest says whose result it is.
 pub async fn fetch(job: Job) -> (Digest, Result<()>) {
     let digest = job.blob.digest;
@@ -54,54 +62,74 @@ pub async fn fetch(job: Job) -> (Digest, Result<()>) {
 }
 
 async fn bring(job: Arc<Job>, progress: &LayerProgress) -> Result<&'static str> {
-    if job.store.has_blob(&job.blob) {
-        let stored = Arc::clone(&job);
-        match blocking(move || unpack_stored(&stored)).await {
-            // The store's copy went bad: fetch another.
-            Err(error) if may_come_of_wrong_bytes(&error) => {
-                let stored = Arc::clone(&job);
-                if blocking(move || stored.store.verify_blob(&stored.blob)).await.is_ok() {
-                    return Err(error);
-                }
+    let mut corrupt = false;
+    loop {
+        if !corrupt && job.store.has_blob(&job.blob) {
+            let mut patience = Patience::new(&job);
+            while job.store.is_being_finished(&job.blob.digest) && patience.wait().await {}
+            if job.is_done() {
+                return Ok("is there");
             }
-            result => return result.map(|()| "unpacked"),
+            let stored = Arc::clone(&job);
+            match blocking(move || unpack_stored(&stored)).await {
+                // The store's copy went bad: fetch another.
+                Err(error) if may_come_of_wrong_bytes(&error) => {
+                    let stored = Arc::clone(&job);
+                    if blocking(move || stored.store.verify_blob(&stored.blob)).await.is_ok() {
+                        return Err(error);
+                    }
+                    corrupt = true;
+                }
+                result => return result.map(|()| "unpacked"),
+            }
+        }
+        let Some(partial) = claim(&job, corrupt).await? else { continue };
+        let resumed = partial.length() > 0;
+        match download(&job, partial, progress).await {
+            // What an earlier command left was wrong, and is gone.
+            Err(Error::WrongDigest { .. }) if resumed => {}
+            result => return result.map(|()| "pulled"),
         }
     }
-    let Some(partial) = claim(&job).await? else { return Ok("is there") };
-    let resumed = partial.length() > 0;
-    match download(&job, partial, progress).await {
-        // What an earlier command left was wrong, and is gone.
-        Err(Error::WrongDigest { .. }) if resumed => {
-            let Some(partial) = claim(&job).await? else { return Ok("is there") };
-            download(&job, partial, progress).await
-        }
-        result => result,
-    }
-    .map(|()| "pulled")
 }
 
-/// Waits while another command brings the blob. If it succeeds, there is nothing left to do: `None`; if it
-/// doesn't get on, the blob is begun beside it.
-async fn claim(job: &Job) -> Result<Option<Partial>> {
-    let mut length = 0;
-    let mut since = Instant::now();
+/// Waits while another command brings the blob; `None` if that succeeds. If it doesn't get on, the blob is
+/// begun beside it.
+async fn claim(job: &Job, corrupt: bool) -> Result<Option<Partial>> {
+    let mut patience = Patience::new(job);
     loop {
-        if let Some(partial) = job.store.resume(&job.blob)? {
-            let layer = |diff_id| !job.unpack || job.store.has_layer(diff_id);
-            if job.store.has_blob(&job.blob) && job.diff_id.as_ref().is_none_or(layer) {
+        match job.store.resume(&job.blob)? {
+            Some(partial) if !corrupt && job.store.has_blob(&job.blob) => {
                 partial.discard();
                 return Ok(None);
             }
-            return Ok(Some(partial));
+            Some(partial) => return Ok(Some(partial)),
+            None if patience.wait().await => {}
+            None => return job.store.resume_fresh(&job.session, &job.blob).map(Some),
         }
-        let now = job.store.partial_length(&job.blob.digest);
-        if now != length {
-            (length, since) = (now, Instant::now());
-        }
-        if since.elapsed() > job.patience {
-            return job.store.resume_fresh(&job.session, &job.blob).map(Some);
-        }
+    }
+}
+
+/// Waits for another command that is busy with a blob.
+struct Patience<'a> {
+    job: &'a Job,
+    length: u64,
+    since: Instant,
+}
+
+impl<'a> Patience<'a> {
+    fn new(job: &'a Job) -> Self {
+        Self { job, length: 0, since: Instant::now() }
+    }
+
+    /// Waits a little; `false` if the other doesn't get on.
+    async fn wait(&mut self) -> bool {
         tokio::time::sleep(POLL).await;
+        let length = self.job.store.partial_length(&self.job.blob.digest);
+        if length != self.length {
+            (self.length, self.since) = (length, Instant::now());
+        }
+        self.since.elapsed() < self.job.patience
     }
 }
 

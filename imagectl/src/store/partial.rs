@@ -61,6 +61,15 @@ impl Store {
         }))
     }
 
+    /// Is the blob there, but not yet what its bringer makes of it?
+    #[must_use]
+    pub fn is_being_finished(&self, digest: &Digest) -> bool {
+        self.open_blob(digest).is_ok_and(|file| {
+            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
+                == Err(rustix::io::Errno::WOULDBLOCK)
+        })
+    }
+
     /// How many bytes of a blob came so far, to whoever is at it.
     #[must_use]
     pub fn partial_length(&self, digest: &Digest) -> u64 {
