@@ -1,8 +1,8 @@
 //! What must hold when somebody presses: descriptors that could lead out, locked mounts, commands that
 //! meet a hook which hangs, a create that was killed.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -271,11 +271,20 @@ fn killed_create(env: &mut Env) -> Outcome {
     env.nothing_left()
 }
 
+/// Made as the runtime makes it: for its caller alone.
+fn state_directory(env: &Env, id: &str) -> Result<PathBuf, Failure> {
+    let dir = env.root().join(id);
+    DirBuilder::new().mode(0o700).create(&dir)?;
+    if env.user.is_some() {
+        crate::user::own_tree(&dir)?;
+    }
+    Ok(dir)
+}
+
 /// What a create leaves that is killed before it has saved anything, and is not gone yet.
 fn dying_create(env: &mut Env) -> Outcome {
     let id = env.id("d");
-    let dir = env.root().join(&id);
-    fs::create_dir(&dir)?;
+    let dir = state_directory(env, &id)?;
     let held = env.dir.join("held");
     let script = format!("echo yes > '{}'; sleep 0.5", held.display());
     let lock = env.command(&["flock", &dir.to_string_lossy(), "sh", "-c", &script]).spawn()?;
@@ -300,8 +309,11 @@ fn no_cgroup_yet(env: &mut Env) -> Outcome {
         ensure!(state[key].is_boolean(), "no {key} in the state");
         state[key] = json!(false);
     }
-    fs::create_dir(env.root().join(&id))?;
-    fs::write(env.root().join(&id).join("state.json"), state.to_string())?;
+    let dir = state_directory(env, &id)?;
+    fs::write(dir.join("state.json"), state.to_string())?;
+    if env.user.is_some() {
+        crate::user::own_tree(&dir)?;
+    }
     env.runtime(&["delete", "--force", &id]).ok()?;
     ensure!(!env.root().join(&id).exists(), "the state directory is left");
     ensure_eq!(env.status(&other)?, "running", "status of the container that has the cgroup");
