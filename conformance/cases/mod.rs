@@ -52,6 +52,7 @@ mod rootless_cgroup;
 mod scheduling;
 mod seccomp;
 mod security;
+mod stress;
 mod sysctl;
 mod systemd;
 mod systemd_limits;
@@ -124,6 +125,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         resources::CASES,
         other_platforms::CASES,
         budget::CASES,
+        stress::CASES,
     ]
     .into_iter()
     .flatten()

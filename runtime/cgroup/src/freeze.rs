@@ -131,7 +131,8 @@ impl Cgroup {
 
 fn freeze_v2(dir: &Dir, deadline: Instant) -> Result<()> {
     dir.write("cgroup.freeze", "1")?;
-    if wait_for_event(dir, "frozen 1", deadline)? {
+    // Who kills the processes meanwhile lets them run on as well: nothing is frozen then any more.
+    if wait_for_event(dir, &["frozen 1", "populated 0"], deadline)? {
         return Ok(());
     }
     Err(Error::Wedged { path: dir.path.clone(), state: "frozen", seconds: PATIENCE.as_secs() })
@@ -154,9 +155,9 @@ fn freeze_v1(dir: &Dir, deadline: Instant) -> Result<()> {
     }
 }
 
-/// Waits until `cgroup.events` of a v2 cgroup has a line; says whether it did before the deadline. A
+/// Waits until `cgroup.events` of a v2 cgroup has one of the lines; says whether it did before the deadline. A
 /// cgroup that is removed meanwhile has it.
-pub(crate) fn wait_for_event(dir: &Dir, line: &str, deadline: Instant) -> Result<bool> {
+pub(crate) fn wait_for_event(dir: &Dir, lines: &[&str], deadline: Instant) -> Result<bool> {
     let path = dir.path.join("cgroup.events");
     let read = |source| Error::Read { path: path.clone(), source };
     let mut file = match dir.file("cgroup.events", OFlag::O_RDONLY) {
@@ -166,7 +167,7 @@ pub(crate) fn wait_for_event(dir: &Dir, line: &str, deadline: Instant) -> Result
     };
     loop {
         match reread(&mut file) {
-            Ok(text) if text.lines().any(|one| one == line) => return Ok(true),
+            Ok(text) if text.lines().any(|line| lines.contains(&line)) => return Ok(true),
             Ok(_) => {}
             Err(Errno::ENODEV) => return Ok(true),
             Err(source) => return Err(read(source)),

@@ -68,7 +68,7 @@ fn remove_one(parent: &Dir, name: &OsStr, unified: bool, deadline: Instant) -> R
         let Some(dir) = parent.child(name)? else { return Ok(()) };
         let path = dir.path.clone();
         if unified {
-            wait_for_event(&dir, "populated 0", deadline)?;
+            wait_for_event(&dir, &["populated 0"], deadline)?;
         }
         let now = Instant::now();
         if now >= deadline {

@@ -13,7 +13,7 @@ use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
 use crate::agent::{self, Loaded};
 use crate::container::{Container, Status};
 use crate::create::check_preserved;
-use crate::error::{Context, Error, InitFailure};
+use crate::error::{Context, Error, InitFailure, Os};
 use crate::init::{self, Procfs, Root, Step, console, identity, program};
 use crate::oom_score::LentScore;
 use crate::plan::{self, ProcessPlan, SeccompPlan, flag};
@@ -42,15 +42,34 @@ pub struct ExecOptions {
     pub pidfd_socket: Option<OwnedFd>,
 }
 
+/// How long another command may take that changes the container.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 impl Container {
     /// Starts the process and answers once its exec has happened.
     pub fn exec(&self, options: ExecOptions) -> Result<Process, Error> {
+        self.exec_now(options).map_err(|error| match (&error, self.status()) {
+            // It has ended meanwhile: whatever could not be done, that is why.
+            (_, Ok(Status::Stopped)) => Error::ExecStopped,
+            // It is about to end, and has left its namespaces already.
+            (Error::Exec(InitFailure { errno: Some(Errno::ESRCH), .. }), _) => Error::ExecStopped,
+            (Error::System { source: Os(Errno::ESRCH), .. }, _) => Error::ExecStopped,
+            _ => error,
+        })
+    }
+
+    fn exec_now(&self, options: ExecOptions) -> Result<Process, Error> {
         check_preserved(options.preserve_fds)?;
+        // A pause meanwhile would stop the process on its way, and us waiting for it. Not for ever: a
+        // poststart hook, during which the lock is another's, may call us.
+        let mut lock = self.entry.lock_shared_within(PATIENCE)?;
         match self.status()? {
             Status::Stopped => return Err(Error::ExecStopped),
             // Its root is the host's still.
             Status::Creating => return Err(Error::NotRunning),
             Status::Paused if !options.ignore_paused => return Err(Error::ExecPaused),
+            // Whoever resumes it needs the lock.
+            Status::Paused => lock = None,
             _ => {}
         }
         let has_console = options.console_socket.is_some();
@@ -87,6 +106,7 @@ impl Container {
         if started.is_err() {
             spawn::end(&process);
         }
+        drop(lock);
         started.map(|()| process)
     }
 
@@ -170,6 +190,10 @@ impl Container {
                 args.cgroup = None;
                 clone3(&args)
             }
+            // A pid namespace whose first process ends takes nobody in: that tells it from a lack of memory.
+            Err(Errno::ENOMEM) if joined != 0 => setns(init.as_fd(), joined)
+                .context(|| "join the container's pid namespace")
+                .map(|()| Err(Errno::ENOMEM))?,
             cloned => cloned,
         };
         match cloned.context(|| "clone3 of the process")? {

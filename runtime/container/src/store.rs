@@ -305,12 +305,20 @@ impl Entry {
 
     /// As [`Entry::lock`], but none when somebody else keeps it for so long.
     pub fn lock_within(&self, patience: Duration) -> Result<Option<Flock<OwnedFd>>, Error> {
-        let how = FlockArg::LockExclusiveNonblock;
+        self.lock_as(FlockArg::LockExclusiveNonblock, patience)
+    }
+
+    fn lock_as(&self, how: FlockArg, patience: Duration) -> Result<Option<Flock<OwnedFd>>, Error> {
         let lock = lock::within(self.dir.as_fd(), c".", how, patience)
             .context(|| format!("lock {}", self.path.display()))?;
         // Whoever had it before us may have removed the container, and another of its name may be
         // there by now.
         if lock.is_some() && self.is_gone()? { Err(Error::NotFound) } else { Ok(lock) }
+    }
+
+    /// Keeps out those who change the container, as [`Entry::lock_within`] does, but not each other.
+    pub fn lock_shared_within(&self, patience: Duration) -> Result<Option<Flock<OwnedFd>>, Error> {
+        self.lock_as(FlockArg::LockSharedNonblock, patience)
     }
 
     /// The directory has been removed, whatever its path leads to now.
