@@ -23,6 +23,8 @@ use crate::sync::{Channel, Message};
 
 /// How long a process may be held back by a frozen cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for our turn while another command changes the container.
+const TURN: Duration = Duration::from_millis(250);
 
 /// What `exec` is asked for.
 #[derive(Debug)]
@@ -42,9 +44,6 @@ pub struct ExecOptions {
     pub pidfd_socket: Option<OwnedFd>,
 }
 
-/// How long another command may take that changes the container.
-const PATIENCE: Duration = Duration::from_millis(250);
-
 impl Container {
     /// Starts the process and answers once its exec has happened.
     pub fn exec(&self, options: ExecOptions) -> Result<Process, Error> {
@@ -62,7 +61,7 @@ impl Container {
         check_preserved(options.preserve_fds)?;
         // A pause meanwhile would stop the process on its way, and us waiting for it. Not for ever: a
         // poststart hook, during which the lock is another's, may call us.
-        let mut lock = self.entry.lock_shared_within(PATIENCE)?;
+        let mut lock = self.entry.lock_shared_within(TURN)?;
         match self.status()? {
             Status::Stopped => return Err(Error::ExecStopped),
             // Its root is the host's still.
