@@ -83,12 +83,18 @@ fn own_mappings(env: &mut Env) -> Outcome {
         ensure_eq!((new.uid(), new.gid()), (5, 6), "owner on the host");
         fs::remove_file(source.join("new"))?;
     }
-    // From other ids than 0 on: whoever is not among them is nobody.
-    let mut bundle = env.bundle()?;
-    let maps = (mapping(3, 1000, 1), mapping(4, 2000, 1));
-    add(&mut bundle, &source, "/m", &["bind", "idmap"], Some(maps))?;
-    let owners = script(env, &mut bundle, OWNERS)?;
-    ensure_eq!(owners, "65534:65534\n1000:2000\n", "owners inside, of a part");
+    // From other ids than 0 on, and one alone: whoever is not among them is nobody.
+    for (first, owners) in [
+        ([3, 4], "65534:65534\n1000:2000\n"),
+        ([2, 4], "65534:65534\n65534:2000\n"),
+        ([3, 3], "65534:65534\n1000:65534\n"),
+    ] {
+        let mut bundle = env.bundle()?;
+        let maps = (mapping(first[0], 1000, 1), mapping(first[1], 2000, 1));
+        add(&mut bundle, &source, "/m", &["bind", "idmap"], Some(maps))?;
+        let found = script(env, &mut bundle, OWNERS)?;
+        ensure_eq!(found, owners, "owners inside, with maps of one from {first:?} on");
+    }
     Ok(())
 }
 
