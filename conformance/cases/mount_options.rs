@@ -245,6 +245,7 @@ fn recursive(env: &mut Env) -> Outcome {
         ("rexec", "!noexec"),
         ("rdiratime", "!nodiratime"),
         ("rsymfollow", "!nosymfollow"),
+        ("rrelatime", "relatime,!noatime"),
         ("rstrictatime", "!relatime,!noatime"),
     ];
     if !env.is(Peer::Runc) {
