@@ -45,7 +45,7 @@ pub(crate) enum Message {
     /// Child: make this entry of `mounts` translate ids. Its descriptor follows in a packet of its
     /// own.
     Translate(u32),
-    /// Child of an intermediate process: its pid in the parent's namespace.
+    /// Intermediate process, over a channel of its own: the pid of the child in the parent's namespace.
     Pid(i32),
     /// Child: everything up to the exec is done.
     Ready,

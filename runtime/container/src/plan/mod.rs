@@ -54,7 +54,7 @@ pub(crate) struct InitPlan {
     /// must wait for.
     pub wait_for_parent: bool,
     /// It must wait before it does anything: without id maps it is nobody, and before the
-    /// intermediate process has told its pid, its own messages would come too early.
+    /// intermediate process has told its pid, the parent can do nothing for it.
     pub wait_at_once: bool,
     /// A cgroup namespace that can only be made once the child has been moved (v1, a systemd scope).
     pub late_cgroup_namespace: bool,
