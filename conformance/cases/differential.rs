@@ -18,12 +18,15 @@ use crate::env::Env;
 
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "crun words and prints in its own way")];
 
+const OLDER: &[(Peer, &str)] = &[CRUN[0], (Peer::Runc, "Debian's runc is an older one")];
+
 macro_rules! cases {
     ($($name:literal $scenes:expr,)+) => {
         /// The cases of this area: one a command.
-        pub const CASES: &[Case] = &[$(
-            Case::new(concat!("differential/", $name), |env| compare(env, $scenes)).not_on(CRUN),
-        )+];
+        pub const CASES: &[Case] = &[
+            Case::new("differential/flags-of-runc-1.5", newer_flags).not_on(OLDER),
+            $(Case::new(concat!("differential/", $name), |env| compare(env, $scenes)).not_on(CRUN),)+
+        ];
     };
 }
 
@@ -325,6 +328,23 @@ fn cells(text: &str, left_out: &[&str]) -> String {
         }
     }
     out
+}
+
+/// What runc got after Debian's version.
+fn newer_flags(env: &mut Env) -> Outcome {
+    for (command, wanted) in [
+        ("create", &["--pidfd-socket"][..]),
+        ("run", &["--pidfd-socket", "--keep"]),
+        ("exec", &["--pidfd-socket"]),
+        ("update", &["--cpu-burst", "--cpu-idle"]),
+    ] {
+        let help = env.bare_runtime(&[command, "--help"]).ok()?.stdout;
+        let found = flags(&help);
+        for flag in wanted {
+            ensure!(found.contains(*flag), "{command} has no {flag}: {help}");
+        }
+    }
+    Ok(())
 }
 
 /// Runs every row, and tells all that differs.

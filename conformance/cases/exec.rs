@@ -35,6 +35,10 @@ pub const CASES: &[Case] = &[
     Case::new("exec/in-a-user-namespace", user_namespace),
     Case::new("exec/in-a-created-container", created),
     Case::new("exec/preserve-fds", preserve_fds),
+    Case::new("exec/listen-fds", listen_fds).not_on(&[
+        (Peer::Runc, "runc passes LISTEN_FDS to init alone"),
+        (Peer::Crun, "crun does not pass LISTEN_FDS on"),
+    ]),
     Case::new("exec/in-a-joined-pid-namespace", joined_pid),
     Case::new("exec/leaves-the-container-running", leaves_running),
     Case::new("exec/session-and-descriptors", session)
@@ -304,6 +308,28 @@ fn preserve_fds(env: &mut Env) -> Outcome {
     let report: Value = serde_json::from_str(&call.ok()?.stdout)?;
     ensure_eq!(report["fds"]["3"], "/dev/zero", "descriptor 3");
     ensure!(report["fds"].get("4").is_none(), "descriptor 4 came too: {}", report["fds"]);
+    Ok(())
+}
+
+fn listen_fds(env: &mut Env) -> Outcome {
+    let id = sleeper(env)?;
+    let call = |listener: &str| {
+        let call = env.exec(&id, &[], &["/bin/probe"]);
+        let call = call.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "zero");
+        let open = format!("exec 3</dev/zero 4</dev/null; LISTEN_PID={listener} exec \"$@\"");
+        let output = call.under(&["sh", "-c", &open, "sh"]).ok()?;
+        Ok::<Value, Failure>(serde_json::from_str(&output.stdout)?)
+    };
+    let report = call("$$")?;
+    for word in ["LISTEN_FDS=1", "LISTEN_PID=1", "LISTEN_FDNAMES=zero"] {
+        ensure!(has_env(&report, word), "{word} is missing: {}", report["env"]);
+    }
+    ensure_eq!(report["fds"]["3"], "/dev/zero", "descriptor 3");
+    ensure!(report["fds"].get("4").is_none(), "descriptor 4 came too: {}", report["fds"]);
+    // Meant for another process, as sd_listen_fds(3) has it.
+    let report = call("1")?;
+    ensure!(!has_env(&report, "LISTEN_FDS=1"), "environment {}", report["env"]);
+    ensure!(report["fds"].get("3").is_none(), "descriptors {}", report["fds"]);
     Ok(())
 }
 
