@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::image::{ImageConfig, Manifest};
 use crate::layer::{Limits, remove_tree};
 use crate::reference::Reference;
-use crate::store::{Store, StoredImage, write_atomically};
+use crate::store::{Store, StoredImage, write_atomically, write_until_reboot};
 
 /// What the bundle is to be.
 #[derive(Clone, Debug)]
@@ -204,7 +204,11 @@ impl Bundle<'_> {
         let path = self.path.join(name);
         let bytes = serde_json::to_vec_pretty(value)
             .map_err(|source| Error::Json { what: path.display().to_string(), source })?;
-        write_atomically(&path, &bytes)
+        match self.options.copy {
+            true => write_atomically(&path, &bytes),
+            // The overlay doesn't outlive the machine's running, and its bundle means nothing without.
+            false => write_until_reboot(&path, &bytes),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use super::overlay;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::layer::Limits;
-use crate::store::{MARK, Store, StoredImage, write_atomically};
+use crate::store::{MARK, Store, StoredImage, write_until_reboot};
 
 /// The mark of a mounted tree: a bundle's, and where it is mounted. The path is bytes, so it stands in base64.
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ fn write_mark(mounted: &Mounted) -> Result<()> {
     let path = mounted.state.join(MARK);
     let bytes = serde_json::to_vec(&mark)
         .map_err(|source| Error::Json { what: path.display().to_string(), source })?;
-    write_atomically(&path, &bytes)
+    write_until_reboot(&path, &bytes)
 }
 
 fn read_mark(state: &Path) -> Result<Mounted> {

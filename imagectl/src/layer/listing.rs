@@ -79,12 +79,17 @@ impl Listing {
         match classify(&path)? {
             Meaning::Ignored => {}
             Meaning::Whiteout(target) => {
-                if !made.contains(target.as_bytes()) {
+                self.imply(&target.parent(), made);
+                self.remove_below(&target, made);
+                let kept = made.contains(target.as_bytes()) || self.has_below(&target);
+                if !kept {
                     self.nodes.remove(target.as_bytes());
                 }
-                self.remove_below(&target, made);
             }
-            Meaning::Opaque(directory) => self.remove_below(&directory, made),
+            Meaning::Opaque(directory) => {
+                self.imply(&directory, made);
+                self.remove_below(&directory, made);
+            }
             Meaning::Plain => self.place(&path, entry, made)?,
         }
         Ok(())
@@ -96,12 +101,7 @@ impl Listing {
         entry: &Entry,
         made: &mut HashSet<Vec<u8>>,
     ) -> Result<()> {
-        let mut way = EntryPath::root();
-        for part in path.parent().components() {
-            way = way.join(part);
-            self.nodes.entry(way.as_bytes().to_vec()).or_insert_with(implied);
-            made.insert(way.as_bytes().to_vec());
-        }
+        self.imply(&path.parent(), made);
         let node = match &entry.kind {
             Kind::Hardlink(target) => {
                 let target = EntryPath::parse(target)?;
@@ -124,21 +124,45 @@ impl Listing {
         Ok(())
     }
 
-    /// Removes what is below a path, but for `spared`.
+    /// Makes a directory and those above it where there are none.
+    fn imply(&mut self, path: &EntryPath, made: &mut HashSet<Vec<u8>>) {
+        let mut way = EntryPath::root();
+        for part in path.components() {
+            way = way.join(part);
+            self.nodes.entry(way.as_bytes().to_vec()).or_insert_with(|| {
+                made.insert(way.as_bytes().to_vec());
+                implied()
+            });
+        }
+    }
+
+    /// Removes what is below a path, but for `spared` and the directories on the way to it.
     fn remove_below(&mut self, path: &EntryPath, spared: &HashSet<Vec<u8>>) {
+        let below: Vec<Vec<u8>> = self.below(path).cloned().collect();
+        let mut stays: Option<Vec<u8>> = None;
+        // Backwards, what is in a directory comes before it.
+        for path in below.into_iter().rev() {
+            let leads = stays.as_ref().is_some_and(|stays| {
+                stays.strip_prefix(path.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
+            });
+            match leads || spared.contains(&path) {
+                true => stays = Some(path),
+                false => drop(self.nodes.remove(&path)),
+            }
+        }
+    }
+
+    fn has_below(&self, path: &EntryPath) -> bool {
+        self.below(path).next().is_some()
+    }
+
+    fn below(&self, path: &EntryPath) -> impl Iterator<Item = &Vec<u8>> {
         let prefix = match path.as_bytes() {
             b"" => Vec::new(),
             path => [path, b"/"].concat(),
         };
-        let below = self.nodes.range(prefix.clone()..).map(|(path, _)| path);
-        let gone: Vec<_> = below
-            .take_while(|path| path.starts_with(&prefix))
-            .filter(|path| !path.is_empty() && !spared.contains(*path))
-            .cloned()
-            .collect();
-        for path in gone {
-            self.nodes.remove(&path);
-        }
+        let paths = self.nodes.range(prefix.clone()..).map(|(path, _)| path);
+        paths.take_while(move |path| path.starts_with(&prefix)).filter(|path| !path.is_empty())
     }
 }
 

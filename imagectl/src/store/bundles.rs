@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::{Collection, Store, write_atomically};
+use super::{Collection, Store, write_until_reboot};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -74,7 +74,7 @@ impl Store {
                 ) => {}
             result => result.map_err(Error::io("link the bundle's mark to", &link))?,
         }
-        write_atomically(&path, &bytes)?;
+        write_until_reboot(&path, &bytes)?;
         Ok(id)
     }
 

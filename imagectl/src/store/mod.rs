@@ -169,6 +169,21 @@ fn make_directory(path: &Path) -> Result<()> {
 
 /// Writes a small file so that it is there whole or not at all, even after a power cut.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, fs::File::sync_all)?;
+    sync_directory(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// The same, but for power cuts: for what means nothing any more after one, as overlays that are no
+/// longer mounted.
+pub(crate) fn write_until_reboot(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, |_| Ok(()))
+}
+
+fn write_whole(
+    path: &Path,
+    bytes: &[u8],
+    sync: impl FnOnce(&fs::File) -> io::Result<()>,
+) -> Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = PathBuf::from(name);
@@ -181,15 +196,14 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file =
             fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
+        sync(&file)?;
         fs::rename(&temporary, path)
     };
     write().map_err(|source| {
         // The error at hand says more than a second one about the leftover would.
         let _ = fs::remove_file(&temporary);
         Error::io("write", path)(source)
-    })?;
-    sync_directory(path.parent().unwrap_or(Path::new("/")))
+    })
 }
 
 /// Makes a rename in the directory last.
