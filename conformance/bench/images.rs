@@ -256,7 +256,8 @@ impl Target<'_> {
         timing::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&image))?;
         timing::output(Command::new("mount").args(["-o", "loop"]).args([&image, &mount]))?;
         let outcome = self.run(tool, &mount, flavour, figures);
-        timing::output(Command::new("umount").arg("--recursive").arg(&mount))?;
+        // Some tool's mounts below go a moment after it.
+        timing::output(Command::new("umount").args(["--recursive", "--lazy"]).arg(&mount))?;
         fs::remove_file(&image)?;
         outcome
     }

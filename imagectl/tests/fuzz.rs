@@ -187,7 +187,7 @@ fn mutate(dice: &mut Dice, seeds: &[Vec<u8>]) -> Vec<u8> {
                 let at = dice.below(bytes.len());
                 bytes[at] ^= 1 << dice.below(8);
             }
-            1 | 2 | 3 => {
+            1..=3 => {
                 let at = (block + dice.pick(&FIELDS)).min(bytes.len() - 1);
                 let word = dice.pick(&WORDS);
                 let end = (at + word.len()).min(bytes.len());
