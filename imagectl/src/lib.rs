@@ -22,5 +22,6 @@ pub mod registry;
 pub mod serve;
 pub mod store;
 pub mod transfer;
+pub mod user_namespace;
 
 pub use error::{Error, Result};

@@ -16,6 +16,7 @@ use crate::image::{ImageConfig, Manifest};
 use crate::layer::{Limits, remove_tree};
 use crate::reference::Reference;
 use crate::store::{Store, StoredImage, write_atomically, write_until_reboot};
+use crate::user_namespace;
 
 /// What the bundle is to be.
 #[derive(Clone, Debug)]
@@ -142,7 +143,8 @@ impl Bundle<'_> {
         let mut spec = convert(&self.config, &conversion)?;
         settings.apply(&mut spec)?;
         if settings.rootless {
-            let maps = IdMaps::ranges().unwrap_or_else(IdMaps::single);
+            let maps = user_namespace::maps().or_else(IdMaps::ranges);
+            let maps = maps.unwrap_or_else(IdMaps::single);
             rootless::adapt(&mut spec, &maps, &conversion.user)?;
         }
         if let Some(cwd) = spec["process"]["cwd"].as_str() {

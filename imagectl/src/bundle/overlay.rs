@@ -11,6 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::error::{Error, Result};
 use crate::store::Stack;
+use crate::user_namespace;
 
 /// What the kernel takes as mount options, in bytes: a page with its NUL.
 const OPTION_LIMIT: usize = 4095;
@@ -73,7 +74,11 @@ pub fn unmount(rootfs: &Path) -> Result<()> {
             Ok(()) => {}
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => return Ok(()),
             // Without root there was no mount to begin with.
-            Err(rustix::io::Errno::PERM) if !rustix::process::geteuid().is_root() => return Ok(()),
+            Err(rustix::io::Errno::PERM)
+                if !rustix::process::geteuid().is_root() || user_namespace::maps().is_some() =>
+            {
+                return Ok(());
+            }
             Err(errno) => return Err(Error::io("unmount", rootfs)(errno)),
         }
     }

@@ -63,11 +63,7 @@ pub fn unpack_into(
     limits: Limits,
     directory: BorrowedFd<'_>,
 ) -> Result<()> {
-    let ownership = match rustix::process::geteuid().is_root() {
-        true => Ownership::Stored,
-        false => Ownership::Caller,
-    };
-    let how = Target { form: Form::Tree, ownership };
+    let how = Target { form: Form::Tree, ownership: Ownership::of_caller() };
     let budget = Budget::new(limits);
     for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
         let apply = || -> Result<()> {

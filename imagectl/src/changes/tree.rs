@@ -10,11 +10,11 @@ use rustix::io::Errno;
 use super::overlay::names;
 use super::{Change, Kind};
 use crate::error::{Error, Result};
-use crate::layer::{Listing, Node, NodeKind};
+use crate::layer::{Listing, Node, NodeKind, Ownership};
 
 /// Compares the tree with the listing.
 pub fn compare(rootfs: BorrowedFd<'_>, listing: &Listing) -> Result<Vec<Change>> {
-    let owned = rustix::process::geteuid().is_root();
+    let owned = Ownership::of_caller() == Ownership::Stored;
     let mut walk = Walk { listing, owned, seen: BTreeSet::new(), changes: Vec::new() };
     walk.directory(rootfs, b"")?;
     walk.deleted();

@@ -32,6 +32,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::bundle::IdMaps;
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::registry::Registries;
@@ -105,6 +106,21 @@ enum Command {
     Diff(diff::Diff),
     /// Unpack an image's files into a directory
     Unpack(unpack::Unpack),
+}
+
+impl Arguments {
+    /// The namespace that the command is better run in: where files of others are made or removed by
+    /// who isn't root, and there are ranges of IDs for them.
+    #[must_use]
+    pub fn user_namespace(&self) -> Option<IdMaps> {
+        let wanted = match &self.command {
+            Command::Bundle(bundle) => bundle.makes_files(),
+            Command::Unbundle(_) => true,
+            _ => false,
+        };
+        let root = rustix::process::geteuid().is_root();
+        if wanted && !root { IdMaps::ranges() } else { None }
+    }
 }
 
 /// Runs a command; what it has to say goes to `out`.

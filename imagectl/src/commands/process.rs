@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::bundle::{Capabilities, Mount, Network, Resources, Seccomp, Settings};
 use crate::error::{Error, Result};
+use crate::user_namespace;
 
 #[derive(Debug, Args)]
 pub struct ProcessArguments {
@@ -96,7 +97,9 @@ impl ProcessArguments {
                 .iter()
                 .map(|text| Settings::annotation(text))
                 .collect::<Result<_>>()?,
-            rootless: self.rootless || !rustix::process::geteuid().is_root(),
+            rootless: self.rootless
+                || !rustix::process::geteuid().is_root()
+                || user_namespace::maps().is_some(),
         })
     }
 }

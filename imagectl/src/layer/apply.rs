@@ -30,8 +30,24 @@ pub enum Form {
 pub enum Ownership {
     /// The archive's owners; devices and all attributes too. Needs root.
     Stored,
-    /// The caller's. Devices become empty files; attributes that only root may set are left out.
+    /// The archive's owners, as far as the user namespace has them. Devices become empty files;
+    /// attributes that only the first namespace's root may set are left out.
+    Namespace,
+    /// The caller's, with a record of the archive's owners. Devices become empty files; attributes that
+    /// only root may set are left out.
     Caller,
+}
+
+impl Ownership {
+    /// What the caller can do.
+    #[must_use]
+    pub fn of_caller() -> Self {
+        match (rustix::process::geteuid().is_root(), crate::user_namespace::has_all_ids()) {
+            (true, true) => Self::Stored,
+            (true, false) => Self::Namespace,
+            (false, _) => Self::Caller,
+        }
+    }
 }
 
 /// How a layer is applied.
@@ -240,7 +256,7 @@ impl<'a> Applier<'a> {
         let number = rustix::fs::makedev(major, minor);
         let (kind, number) = match self.how.ownership {
             Ownership::Stored => (kind, number),
-            Ownership::Caller => (FileType::RegularFile, 0),
+            Ownership::Namespace | Ownership::Caller => (FileType::RegularFile, 0),
         };
         self.make(path, "make the device", |parent, name| {
             rustix::fs::mknodat(parent, name, kind, Mode::RUSR | Mode::WUSR, number)

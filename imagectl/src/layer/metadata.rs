@@ -7,7 +7,8 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, Xatt
 use rustix::io::Errno;
 
 use super::apply::Ownership;
-use super::tar::Entry;
+use super::owner_record;
+use super::tar::{Entry, Kind};
 use crate::error::{Error, Result};
 
 /// What an entry says of a file beside its content.
@@ -24,12 +25,24 @@ impl Metadata {
     /// Takes an entry's metadata, without the attributes that no archive may set.
     pub fn of(entry: &Entry, ownership: Ownership) -> Self {
         let taken = |name: &[u8]| may_set(name, ownership);
-        Self {
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            mtime: entry.mtime,
-            xattrs: entry.xattrs.iter().filter(|(name, _)| taken(name)).cloned().collect(),
+        let mut xattrs: Vec<_> =
+            entry.xattrs.iter().filter(|(name, _)| taken(name)).cloned().collect();
+        // Links and pipes can't have such an attribute.
+        let can = !matches!(entry.kind, Kind::Symlink(_) | Kind::Hardlink(_) | Kind::Fifo);
+        if ownership == Ownership::Caller && can && (entry.uid, entry.gid) != (0, 0) {
+            let record = owner_record::encode(entry.uid, entry.gid);
+            xattrs.push((owner_record::NAME.to_vec(), record));
+        }
+        Self { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs }
+    }
+
+    fn owner_error(&self, errno: Errno) -> Error {
+        match errno {
+            Errno::INVAL => Error::refused(format!(
+                "its owner {}:{} has no ID in this user namespace",
+                self.uid, self.gid
+            )),
+            errno => Error::step("set the owner")(errno),
         }
     }
 
@@ -42,13 +55,13 @@ impl Metadata {
     /// setuid bits and capabilities away; times last, for all else may change them.
     pub fn set(&self, fd: impl AsFd, ownership: Ownership) -> Result<()> {
         let fd = fd.as_fd();
-        if ownership == Ownership::Stored {
+        if ownership != Ownership::Caller {
             rustix::fs::fchown(fd, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
-                .map_err(Error::step("set the owner"))?;
+                .map_err(|errno| self.owner_error(errno))?;
         }
         for (name, value) in &self.xattrs {
             rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty())
-                .map_err(|errno| xattr_error(name, errno))?;
+                .or_else(|errno| xattr_error(name, errno))?;
         }
         rustix::fs::fchmod(fd, Mode::from_raw_mode(self.mode))
             .map_err(Error::step("set the mode"))?;
@@ -61,12 +74,12 @@ impl Metadata {
         if new.mode(self) != self.mode {
             return self.set(fd, ownership);
         }
-        if ownership == Ownership::Stored && new.owner != Some((self.uid, self.gid)) {
+        if ownership != Ownership::Caller && new.owner != Some((self.uid, self.gid)) {
             return self.set(fd, ownership);
         }
         for (name, value) in &self.xattrs {
             rustix::fs::fsetxattr(fd, name.as_slice(), value, XattrFlags::empty())
-                .map_err(|errno| xattr_error(name, errno))?;
+                .or_else(|errno| xattr_error(name, errno))?;
         }
         rustix::fs::futimens(fd, &self.times()).map_err(Error::step("set the times"))
     }
@@ -80,17 +93,17 @@ impl Metadata {
         symlink: bool,
         ownership: Ownership,
     ) -> Result<()> {
-        if ownership == Ownership::Stored {
+        if ownership != Ownership::Caller {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(Error::step("set the owner"))?;
+                .map_err(|errno| self.owner_error(errno))?;
         }
         if !self.xattrs.is_empty() {
             // There is no lsetxattr for a directory descriptor before Linux 6.13.
             let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat();
             for (key, value) in &self.xattrs {
                 rustix::fs::lsetxattr(path.as_slice(), key.as_slice(), value, XattrFlags::empty())
-                    .map_err(|errno| xattr_error(key, errno))?;
+                    .or_else(|errno| xattr_error(key, errno))?;
             }
         }
         if !symlink {
@@ -180,12 +193,22 @@ pub(super) fn may_set(name: &[u8], ownership: Ownership) -> bool {
         [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
     let root_only = name.starts_with(b"trusted.") || name.starts_with(b"security.");
     let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-    !overlay && !NEVER.contains(&name) && (ownership == Ownership::Stored || !root_only)
+    let may = match ownership {
+        Ownership::Stored => true,
+        // The kernel notes whose root the capabilities are good for.
+        Ownership::Namespace => !root_only || name == b"security.capability",
+        Ownership::Caller => !root_only && name != owner_record::NAME,
+    };
+    !overlay && !NEVER.contains(&name) && may
 }
 
-fn xattr_error(name: &[u8], errno: Errno) -> Error {
+fn xattr_error(name: &[u8], errno: Errno) -> Result<()> {
+    if name == owner_record::NAME && errno == Errno::OPNOTSUPP {
+        // Nothing that runs depends on the record.
+        return Ok(());
+    }
     let what = format!("set the extended attribute {}: {errno}", name.escape_ascii());
-    Error::refused(what)
+    Err(Error::refused(what))
 }
 
 /// Removes the attributes of a directory that are not in `keep`.

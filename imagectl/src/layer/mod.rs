@@ -9,6 +9,7 @@ mod directories;
 mod hashing;
 mod listing;
 mod metadata;
+mod owner_record;
 mod pack;
 mod path;
 mod remove;

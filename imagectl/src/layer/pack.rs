@@ -11,6 +11,7 @@ use rustix::io::Errno;
 
 use super::apply::{Form, OPAQUE_XATTR, Ownership, is_whiteout};
 use super::metadata::{list_xattrs, may_set, mtime};
+use super::owner_record;
 use super::tar::{Entry, Kind, Writer};
 use crate::error::{Error, Result};
 
@@ -207,13 +208,17 @@ fn special_xattrs(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Xattrs> {
     Ok(xattrs)
 }
 
-fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, xattrs: Xattrs) -> Entry {
+fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, mut xattrs: Xattrs) -> Entry {
+    let record = xattrs.iter().position(|(name, _)| name == owner_record::NAME);
+    // Unpacked by somebody who could not give it its owner.
+    let noted = record.and_then(|at| owner_record::decode(&xattrs.remove(at).1));
+    let (uid, gid) = noted.unwrap_or((stat.st_uid, stat.st_gid));
     Entry {
         path,
         kind,
         mode: stat.st_mode & 0o7777,
-        uid: stat.st_uid,
-        gid: stat.st_gid,
+        uid,
+        gid,
         mtime: mtime(stat),
         size: 0,
         sparse: None,

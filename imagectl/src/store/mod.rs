@@ -63,7 +63,8 @@ impl Store {
     /// # Errors
     /// [`Error::Argument`] if neither `XDG_DATA_HOME` nor `HOME` is set.
     pub fn default_path() -> Result<PathBuf> {
-        if rustix::process::geteuid().is_root() {
+        // Root of a namespace that imagectl made is the user still.
+        if rustix::process::geteuid().is_root() && crate::user_namespace::maps().is_none() {
             return Ok(PathBuf::from("/var/lib/imagectl"));
         }
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());

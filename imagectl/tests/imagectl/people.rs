@@ -84,6 +84,13 @@ fn without_root() {
     for (name, kind) in [("owned", "file"), ("null", "file"), ("shut", "directory")] {
         let metadata = std::fs::metadata(rootfs.join(name)).unwrap();
         assert_eq!(metadata.uid(), NOBODY, "{name}");
+        // The archive's owner is noted.
+        let mut record = [0_u8; 16];
+        let found =
+            rustix::fs::getxattr(rootfs.join(name), "user.rootlesscontainers", &mut record[..]);
+        let expected = if name == "owned" { Ok(2) } else { Err(rustix::io::Errno::NODATA) };
+        assert_eq!(found, expected, "{name}");
+        assert!(name != "owned" || record.starts_with(b"\x08\x07"), "{record:?}");
         assert_eq!(metadata.is_dir(), kind == "directory", "{name}");
         assert_eq!(metadata.is_file(), kind == "file", "{name}");
     }
@@ -128,4 +135,70 @@ fn ctrl_c_leaves_nothing_partial() {
     assert_eq!(status.code(), Some(1));
     assert_eq!(errors, "imagectl: interrupted\n");
     sandbox.assert_store_is_empty();
+}
+
+/// The user has a range of IDs: the bundle's files have their owners in it. The script runs where
+/// /etc is an overlay, so that the ranges can be given without touching the host's.
+#[test]
+fn with_a_range_of_ids() {
+    let sandbox = Sandbox::new();
+    // What only root may set is left out; capabilities become those of the namespace's root.
+    let capability = "\u{1}\0\0\u{2}\0\u{4}\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let tar = Archive::new()
+        .pax(&[("uid", "7"), ("gid", "8"), ("SCHILY.xattr.trusted.t", "x")])
+        .file("owned", "x")
+        .pax(&[("SCHILY.xattr.security.capability", capability)])
+        .file("cap", "x")
+        .device(b'3', "null", (1, 3))
+        .pax(&[("uid", "7")])
+        .dir("shut")
+        .file("shut/x", "x")
+        .tar();
+    let far = Archive::new().pax(&[("uid", "70000")]).file("far", "x").tar();
+    let home = std::env::temp_dir().join(format!("imagectl-range-{}", std::process::id()));
+    std::fs::create_dir(&home).unwrap();
+    std::fs::copy(env!("CARGO_BIN_EXE_imagectl"), home.join("imagectl")).unwrap();
+    for (name, tar) in [("near", tar), ("far", far)] {
+        let file = name;
+        let name = format!("docker.io/library/{name}:latest");
+        let one = Sandbox::new();
+        super::store::put_image(&one, &name, &[tar], json!({ "Cmd": ["/x"], "User": "7" }));
+        one.ok(&["save", &name, "--output", home.join(file).to_str().unwrap()]);
+    }
+    let said = sandbox.script(&format!(
+        "mkdir upper work; mount -t overlay etc -o lowerdir=/etc,upperdir=$PWD/upper,workdir=$PWD/work /etc
+         echo nobody:100000:65536 | tee /etc/subuid > /etc/subgid
+         cd {home}; chown -R nobody .
+         as() {{ setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups env -i HOME=$PWD PATH=$PATH \"$@\"; }}
+         as ./imagectl load near >/dev/null; as ./imagectl load far >/dev/null
+         as ./imagectl bundle --copy near b >/dev/null
+         cd b/rootfs; stat -c '%n %u %g %F' owned cap null shut shut/x; getfattr -m - -e hex -d cap | grep capability=; cd ../..
+         grep -A1 -c '\"hostID\": 100000' b/config.json
+         as ./imagectl unbundle b >/dev/null; test ! -e b
+         ! as ./imagectl bundle --copy far c 2>&1; test ! -e c",
+        home = home.display()
+    ));
+    std::fs::remove_dir_all(&home).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "owned 100006 100007 regular file",
+            "cap 65534 65534 regular file",
+            "null 65534 65534 regular empty file",
+            "shut 100006 65534 directory",
+            "shut/x 65534 65534 regular file",
+        ],
+        "{said}"
+    );
+    // Version 3, and behind the bits the namespace's root.
+    assert!(
+        lines[5].starts_with("security.capability=0x01000003") && lines[5].ends_with("feff0000"),
+        "{said}"
+    );
+    assert_eq!(lines[6], "2", "{said}");
+    assert!(
+        lines[7].contains("entry 'far': its owner 70000:0 has no ID in this user namespace"),
+        "{said}"
+    );
 }
