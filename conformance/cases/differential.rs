@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::bundle::Bundle;
 use crate::call::{Call, Output, TICK, wait_until};
-use crate::case::{Case, Failure, Outcome, Peer};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::ensure;
 use crate::env::Env;
 
@@ -25,7 +25,9 @@ macro_rules! cases {
         /// The cases of this area: one a command.
         pub const CASES: &[Case] = &[
             Case::new("differential/flags-of-runc-1.5", newer_flags).not_on(OLDER),
-            $(Case::new(concat!("differential/", $name), |env| compare(env, $scenes)).not_on(CRUN),)+
+            $(Case::new(concat!("differential/", $name), |env| compare(env, $scenes))
+                .needs(&[Need::Native])
+                .not_on(CRUN),)+
         ];
     };
 }
