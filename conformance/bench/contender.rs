@@ -14,6 +14,9 @@ pub const OURS: &str = "ghost-runc";
 /// The same file behind a mount that can't be written to, where CVE-2019-5736 needs no guard.
 pub const READ_ONLY: &str = "ghost-runc, read-only";
 
+/// The directory of all contenders' state.
+pub const STATE: &str = "state";
+
 /// A runtime.
 pub struct Contender {
     /// Its name in the results.
@@ -101,12 +104,7 @@ pub fn new(name: &str, command: &str, scratch: &Path) -> Result<Contender, Failu
         let real = real.map_err(|e| format!("{name}: {}: {e}", words[0]))?;
         words[0] = real.to_string_lossy().into_owned();
     }
-    Ok(Contender {
-        name: name.to_owned(),
-        variables,
-        words,
-        root: scratch.join("state").join(name),
-    })
+    Ok(Contender { name: name.to_owned(), variables, words, root: scratch.join(STATE).join(name) })
 }
 
 fn is_installed(name: &str) -> bool {

@@ -77,6 +77,11 @@ fn inside(options: &Options, dir: &Path) -> Result<(), Failure> {
         let none: Option<&CStr> = None;
         mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MountFlags::empty(), none)?;
     }
+    // As /run is, where runtimes keep their state.
+    let root = dir.join(contender::STATE);
+    fs::create_dir(&root)?;
+    let none: Option<&CStr> = None;
+    mount("tmpfs", &root, "tmpfs", MountFlags::empty(), none)?;
     let floor = build_floor(dir)?;
     let bundles = Bundles::new(dir.join("bundles"))?;
     let (contenders, absent) = contender::find(options, view, dir)?;

@@ -20,6 +20,10 @@ pub const CASES: &[Case] = &[
     Case::new("budget/into-the-cgroup-by-clone3", into_cgroup)
         .needs(&[Need::Command("strace"), Need::V2])
         .not_on(DESIGN),
+    // In a view that has the same controllers everywhere, so that the counts hold on any machine.
+    Case::new("budget/system-calls-of-each-command", system_calls)
+        .needs(&[Need::Command("strace"), Need::V2, Need::Native])
+        .not_on(DESIGN),
     Case::new("budget/static-binary-under-3-mib", static_binary).not_on(DESIGN),
     Case::new("stress/50-parallel-runs", parallel),
     Case::new("stress/1000-sequential-runs", sequential).not_on(&[
@@ -68,6 +72,64 @@ fn into_cgroup(env: &mut Env) -> Outcome {
     ensure!(text.contains("CLONE_INTO_CGROUP"), "clone3 does not enter the group: {text}");
     ensure!(!text.contains("cgroup.procs"), "cgroup.procs was written as well: {text}");
     Ok(())
+}
+
+/// How many system calls a command makes: of `run` and `exec`, those of the container's process as well,
+/// which is that of `create`, too. Of the release build; a slip of `MARGIN` shows; what makes fewer is to be written down as well.
+const CALLS: &[(&str, usize)] = &[
+    ("run", 553),
+    ("create", 160),
+    ("start", 76),
+    ("state", 70),
+    ("list", 80),
+    ("exec", 297),
+    ("kill", 61),
+    ("delete", 72),
+];
+/// Kernels differ in the files of /proc and /sys that there are to mask, and waits in how often they wake.
+const MARGIN: usize = 8;
+
+fn system_calls(env: &mut Env) -> Outcome {
+    let sleep = env.bundle_with(&["/bin/sleep", "1000"])?;
+    let dir = sleep.dir.to_string_lossy().into_owned();
+    let id = env.id("counted");
+    env.adopt(&id);
+    let once = env.bundle_with(&["/bin/true"])?.dir.to_string_lossy().into_owned();
+    let (run, file) = (env.id("once"), env.dir.join("counts").to_string_lossy().into_owned());
+    let mut wrong = Vec::new();
+    for (command, wanted) in CALLS {
+        let words: &[&str] = match *command {
+            "run" => &["run", "-b", &once, &run],
+            "create" => &["create", "-b", &dir, &id],
+            "list" => &["list"],
+            "exec" => &["exec", &id, "/bin/true"],
+            "kill" => &["kill", &id, "KILL"],
+            command => &[command, &id],
+        };
+        // strace would wait for a process that stays.
+        let ends = matches!(*command, "run" | "exec");
+        let strace = ["strace", "-qq", "-o", &file, "-f"];
+        env.runtime(words).under(&strace[..if ends { 5 } else { 4 }]).ok()?;
+        let count = calls(&fs::read_to_string(&file)?);
+        if count.abs_diff(*wanted) > MARGIN {
+            wrong.push(format!("{command} makes {count} calls, {wanted} are written down"));
+        }
+        if *command == "kill" {
+            env.wait_status(&id, "stopped")?;
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
+    Ok(())
+}
+
+/// The calls of a trace, which has a second line for one that another process came between.
+fn calls(trace: &str) -> usize {
+    let is_call = |line: &&str| {
+        // With several processes, a line begins with the number of its own.
+        let text = line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+        !["<...", "---", "+++"].iter().any(|other| text.starts_with(other))
+    };
+    trace.lines().filter(is_call).count()
 }
 
 fn static_binary(env: &mut Env) -> Outcome {
