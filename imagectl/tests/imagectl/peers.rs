@@ -147,9 +147,9 @@ fn trees_are_umocis() {
 /// podman's tree, in what it follows the archives: docs/trees.md says where it does not.
 fn compare_with_podman(sandbox: &Sandbox, name: &str, reference: &str, ours: &[String]) {
     let shown = sandbox.script(&format!(
-        "run=$(mktemp -d); podman() {{ command podman --root $PWD/p/root --runroot $run --storage-driver vfs --events-backend file \"$@\"; }}
+        "run=$(mktemp -d); podman() {{ command podman --root $run/root --runroot $run/run --storage-driver vfs --events-backend file \"$@\"; }}
          id=$(podman pull -q --tls-verify=false {reference}); tree=$(podman image mount $id)
-         python3 -c '{TREE}' $tree; podman image umount $id >/dev/null; podman rmi -f $id >/dev/null; rm -r $run"
+         python3 -c '{TREE}' $tree; podman image umount $id >/dev/null; podman rmi -f $id >/dev/null; rm -rf --one-file-system $run"
     ));
     let comparable = |line: &str| -> Option<String> {
         let mut fields: Vec<&str> = line.split(' ').collect();
