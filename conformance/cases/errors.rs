@@ -47,6 +47,7 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Crun, "crun 1.8.1 takes it for a device")]),
     Case::new("errors/hostname-without-a-uts-namespace", hostname_shared)
         .not_on(&[(Peer::Crun, "crun renames the host")]),
+    Case::new("errors/of-init-name-field-and-index", init_fields).not_on(GHOST_WORDS),
     Case::new("errors/terminal-without-a-console", terminal_detached).not_on(CRUN),
     Case::new("errors/console-socket-without-a-terminal", console_unused)
         .not_on(&[(Peer::Crun, "crun ignores the socket")]),
@@ -97,6 +98,55 @@ fn refuses_saved(env: &Env, bundle: &Bundle, words: &[&str]) -> Outcome {
         ensure!(!pid_file.exists(), "a pid file was written");
     }
     Ok(())
+}
+
+fn init_fields(env: &mut Env) -> Outcome {
+    let zero = &json!({"path": "/dev/zero", "type": "c", "major": 1, "minor": 5});
+    for (pointer, value, words) in [
+        (
+            "/linux/devices",
+            json!([zero, {"path": "/", "type": "c", "major": 1, "minor": 3}]),
+            ["linux.devices[1].path: make device /: ", ""],
+        ),
+        (
+            "/linux/devices",
+            json!([{"path": "/etc/passwd", "type": "c", "major": 1, "minor": 3}]),
+            ["linux.devices[0].path: make device /etc/passwd: ", "another file"],
+        ),
+        (
+            "/process/rlimits",
+            json!([
+                {"type": "RLIMIT_CORE", "soft": 0, "hard": 0},
+                {"type": "RLIMIT_NOFILE", "soft": 5, "hard": 1_u64 << 40},
+            ]),
+            ["process.rlimits[1]: set rlimit RLIMIT_NOFILE to 5:1099511627776", "not permitted"],
+        ),
+        (
+            "/process/scheduler",
+            // Less than any kernel gives.
+            json!({
+                "policy": "SCHED_DEADLINE", "flags": ["SCHED_FLAG_DL_OVERRUN"],
+                "runtime": 1, "deadline": 2,
+            }),
+            ["process.scheduler: ", "SCHED_DEADLINE SCHED_FLAG_DL_OVERRUN 1/2/0"],
+        ),
+    ] {
+        let mut bundle = env.bundle_with(&["true"])?;
+        refuses(env, bundle.set(pointer, value)?, &words)?;
+    }
+    // Where the kernel has no CONFIG_UCLAMP_TASK.
+    let mut bundle = env.bundle_with(&["true"])?;
+    let clamp = json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_UTIL_CLAMP_MIN"]});
+    let output = env.run(bundle.set("/process/scheduler", clamp)?)?.output()?;
+    let wanted = "process.scheduler.flags: sched_setattr SCHED_OTHER SCHED_FLAG_UTIL_CLAMP_MIN: ";
+    ensure!(output.status.success() || output.stderr.contains(wanted), "{output}");
+    // There is nothing to cover a file with.
+    let dev = env.dir.join("dev");
+    fs::create_dir(&dev)?;
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set("/linux/maskedPaths", json!(["/nowhere", "/proc/version"]))?;
+    bundle.mount(json!({"destination": "/dev", "source": dev, "options": ["bind"]}))?;
+    refuses(env, &bundle, &["linux.maskedPaths[1]: mask /proc/version: "])
 }
 
 fn ghost_words<'a>(env: &Env, words: &'a [&'a str]) -> &'a [&'a str] {

@@ -34,6 +34,10 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
     Case::new("kernel-mounts/sysfs-of-a-joined-network", sysfs_joined)
         .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
+    Case::new("kernel-mounts/sysfs-of-the-host-has-no-options-of-its-own", sysfs_options)
+        .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
+    Case::new("kernel-mounts/proc-of-a-pid-namespace-that-is-not-ours", proc_shared)
+        .not_on(&[(Peer::Runc, "runc hands on the kernel's refusal"), CRUN]),
     Case::new("kernel-mounts/mqueue-of-the-container", mqueue),
     Case::new("kernel-mounts/label-without-selinux", label)
         .needs(&[Need::NoSelinux])
@@ -47,6 +51,15 @@ fn cgroup_options(bundle: &mut Bundle, options: Value) -> Outcome {
     let mount = mounts.into_iter().flatten().find(|m| m["destination"] == "/sys/fs/cgroup");
     mount.ok_or_else(|| Failure("no mount of cgroups".to_owned()))?["options"] = options;
     Ok(())
+}
+
+/// Gives the mount at a place other options; its place in the list.
+fn set_options(bundle: &mut Bundle, destination: &str, options: &Value) -> Result<usize, Failure> {
+    let mounts = bundle.config["mounts"].as_array_mut().into_iter().flatten().enumerate();
+    let found = mounts.into_iter().find(|(_, mount)| mount["destination"] == destination);
+    let (index, mount) = found.ok_or_else(|| Failure(format!("no mount at {destination}")))?;
+    mount["options"] = options.clone();
+    Ok(index)
 }
 
 /// The v2 group of the process.
@@ -194,6 +207,45 @@ fn sysfs_joined(env: &mut Env) -> Outcome {
     let mut bundle = env.bundle()?;
     bundle.namespace("network", Some(&path))?;
     ensure_eq!(script(env, &mut bundle, "ls /sys/class/net")?, "lo\n", "interfaces");
+    Ok(())
+}
+
+fn sysfs_options(env: &mut Env) -> Outcome {
+    let mut bundle = mapped(env, 100_000)?;
+    bundle.drop_namespace("network")?;
+    for (options, words) in [
+        (json!(["ro", "dream=1"]), "dream=1"),
+        (json!(["ro", "sync"]), "sync"),
+        (json!(["iversion"]), "mounts["),
+    ] {
+        let index = set_options(&mut bundle, "/sys", &options)?;
+        let field = format!("mounts[{index}].options (sysfs on /sys)");
+        refuses(env, &bundle, &[&field, words])?;
+    }
+    set_options(&mut bundle, "/sys", &json!(["rro", "rnoexec", "rw", "async"]))?;
+    let report = env.probe(&mut bundle)?;
+    check_mount(&report, "/sys", "sysfs", &["ro", "noexec"], &[])
+}
+
+fn proc_shared(env: &mut Env) -> Outcome {
+    let mut bundle = mapped(env, 100_000)?;
+    bundle.drop_namespace("pid")?;
+    for (options, words) in [
+        (json!(["hidepid=2"]), "hidepid=2"),
+        (json!(["nosuid", "subset=pid,gid=5"]), "subset=pid,gid=5"),
+        (json!(["dirsync"]), "dirsync"),
+        (json!(["iversion"]), "iversion"),
+    ] {
+        let index = set_options(&mut bundle, "/proc", &options)?;
+        refuses(env, &bundle, &[&format!("mounts[{index}].options"), words, "bind of the host's"])?;
+    }
+    for (options, wanted) in [
+        (json!(["nosuid", "noexec", "nodev"]), ["rw", "nosuid", "noexec"]),
+        (json!(["rro", "rnosuid", "rnoexec"]), ["ro", "nosuid", "noexec"]),
+    ] {
+        set_options(&mut bundle, "/proc", &options)?;
+        check_mount(&env.probe(&mut bundle)?, "/proc", "proc", &wanted, &[])?;
+    }
     Ok(())
 }
 

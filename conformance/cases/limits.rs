@@ -156,7 +156,19 @@ fn oom_score(env: &mut Env) -> Outcome {
 
 fn console_size(env: &mut Env) -> Outcome {
     let size = json!({"height": 65536, "width": 80});
-    refused(env, "/process/consoleSize", &size, &["process.consoleSize.height", "65536"])
+    let mut bundle = env.bundle_with(&["true"])?;
+    bundle.set("/process/consoleSize", size)?;
+    // There is no console, whose size it could be.
+    for terminal in [None, Some(false)] {
+        bundle.config["process"]["terminal"] = json!(terminal);
+        env.run(&bundle)?.ok()?;
+    }
+    bundle.config["process"]["terminal"] = json!(true);
+    let output = env.run(&bundle)?.exits(1)?;
+    for word in ["process.consoleSize.height", "65536"].iter().filter(|_| env.is(Peer::Ghost)) {
+        ensure!(output.stderr.contains(word), "no {word:?} in {output}");
+    }
+    env.nothing_left()
 }
 
 fn windows(env: &mut Env) -> Outcome {

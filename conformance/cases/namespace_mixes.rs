@@ -198,7 +198,11 @@ fn bad_offsets(env: &mut Env) -> Outcome {
         // A clock can't be before its zero.
         (
             json!({"boottime": {"secs": -999_999_999_999_i64}}),
-            ["linux.timeOffsets", "-999999999999"],
+            ["linux.timeOffsets.boottime.secs", "-999999999999"],
+        ),
+        (
+            json!({"boottime": {"secs": 5}, "monotonic": {"secs": -999_999_999_998_i64}}),
+            ["linux.timeOffsets.monotonic.secs", "-999999999998"],
         ),
         (json!({"boottime": {"secs": "x"}}), ["linux.timeOffsets.boottime.secs", "\\\"x\\\""]),
     ] {

@@ -193,9 +193,9 @@ pub(crate) fn prioritise(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
 
 /// The limits of a process in a user namespace, whose root may not raise one.
 pub(crate) fn limit(pid: i32, plan: &ProcessPlan) -> Result<(), Error> {
-    for (resource, name, soft, hard) in &plan.rlimits {
+    for (index, (resource, name, soft, hard)) in plan.rlimits.iter().enumerate() {
         sys::identity::set_rlimit(pid, *resource, *soft, *hard)
-            .context(|| format!("set rlimit {name} to {soft}:{hard}"))?;
+            .context(|| format!("process.rlimits[{index}]: set rlimit {name} to {soft}:{hard}"))?;
     }
     Ok(())
 }

@@ -34,15 +34,12 @@ const STEPS: &[(&str, &str)] = &[
     ("chdir to cwd", "process.cwd"),
     ("current working directory", "process.cwd"),
     ("make working directory", "process.cwd"),
-    ("set rlimit", "process.rlimits"),
     ("set hostname", "hostname"),
     ("set domainname", "domainname"),
-    ("write timens_offsets", "linux.timeOffsets"),
     ("make a time namespace", "linux.namespaces"),
     ("join namespace", "linux.namespaces"),
     ("clone3 of the container's init", "linux.namespaces"),
     ("make device", "linux.devices"),
-    ("mask ", "linux.maskedPaths"),
     ("mount rootfs", "root.path"),
 ];
 

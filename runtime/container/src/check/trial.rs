@@ -132,6 +132,15 @@ fn leave_out(plan: &mut InitPlan, field: &str) {
             .retain(|mount| !mount.name.to_string().starts_with(&format!("{entry} ")));
     } else if is("linux.sysctl[") {
         plan.sysctls.retain(|sysctl| field != format!("linux.sysctl[{}]", sysctl.key));
+    } else if is("linux.timeOffsets") {
+        plan.namespaces.time_offsets = None;
+    } else if is("linux.maskedPaths") {
+        plan.rootfs.masked.clear();
+    } else if is("linux.readonlyPaths") {
+        plan.rootfs.readonly_paths.clear();
+    } else if is("linux.devices[") {
+        let list = plan.rootfs.devices.iter_mut();
+        list.for_each(|list| list.retain(|one| !one.step().starts_with(&format!("{field}:"))));
     } else if is("linux.devices") {
         plan.rootfs.devices = None;
     } else if is("process.apparmorProfile") {

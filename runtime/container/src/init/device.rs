@@ -26,7 +26,7 @@ pub(crate) fn make_all(root: Root<'_>, devices: &[DevicePlan]) -> Result<()> {
     let dev = root.directory("dev").step(|| "make /dev")?;
     procfs::keep_out(&dev, || "make /dev".to_owned())?;
     for device in devices {
-        let step = || format!("make device /{}", device.path);
+        let step = || device.step();
         match device.path.strip_prefix("dev/").filter(|name| !name.contains('/')) {
             Some(name) => make(root, &dev, name, device)?,
             None => {
@@ -60,7 +60,7 @@ fn link(dev: &OwnedFd, name: &str, target: &str) -> Result<()> {
 }
 
 fn make(root: Root<'_>, dir: &OwnedFd, name: &str, device: &DevicePlan) -> Result<()> {
-    let step = || format!("make device /{}", device.path);
+    let step = || device.step();
     if let Some(host) = &device.bind {
         return bind(root, device, host.copy().step(step)?);
     }
@@ -82,7 +82,7 @@ fn make(root: Root<'_>, dir: &OwnedFd, name: &str, device: &DevicePlan) -> Resul
 /// In the place of a node that can't be made: the host's of the same path, which the caller may have
 /// put there under any name, but not with other numbers.
 fn bind(root: Root<'_>, device: &DevicePlan, host: BorrowedFd<'_>) -> Result<()> {
-    let step = || format!("make device /{}", device.path);
+    let step = || device.step();
     if !is_same(&fstat(host).step(step)?, device) {
         return Err(failure(format!("{}: the host's is another device", step())));
     }
@@ -92,7 +92,7 @@ fn bind(root: Root<'_>, device: &DevicePlan, host: BorrowedFd<'_>) -> Result<()>
 }
 
 fn bind_by_path(root: Root<'_>, device: &DevicePlan) -> Result<()> {
-    let step = || format!("make device /{}", device.path);
+    let step = || device.step();
     // The host's root is this process's still.
     let path = CString::new(format!("/{}", device.path)).map_err(|_| failure(step()))?;
     let host = clone_tree(AT_FDCWD, &path, false)
@@ -102,7 +102,7 @@ fn bind_by_path(root: Root<'_>, device: &DevicePlan) -> Result<()> {
 
 /// The image may bring the node along, but not something else under its name.
 fn check(dir: &OwnedFd, name: &str, device: &DevicePlan) -> Result<()> {
-    let step = || format!("make device /{}", device.path);
+    let step = || device.step();
     let there = fstatat(dir.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW).step(step)?;
     if is_same(&there, device) {
         return Ok(());

@@ -8,11 +8,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use sys::mount::{
-    SetAttr, fsconfig_create, fsconfig_flag, fsconfig_reconfigure, fsconfig_string, fsmount,
+    SetAttr, attr, fsconfig_create, fsconfig_flag, fsconfig_reconfigure, fsconfig_string, fsmount,
     fsopen, fspick, mount_setattr,
 };
 
-use super::{Result, Step};
+use super::{Result, Step, failure};
 use crate::error::InitFailure;
 use crate::plan::{Filesystem, Name};
 
@@ -34,7 +34,7 @@ pub(super) fn make(
     match result {
         Err(InitFailure { errno: Some(Errno::EPERM), .. }) if fstype == c"sysfs" => {
             // A network namespace that is not ours: the host's sysfs has to do.
-            host_sysfs(name, attributes)
+            host_sysfs(name, filesystem, attributes)
         }
         Ok(mount) if fstype == c"mqueue" => {
             if let Some(label) = &filesystem.label {
@@ -146,12 +146,21 @@ pub(super) fn told(context: BorrowedFd<'_>, step: String) -> String {
     text
 }
 
-fn host_sysfs(name: &Name, attributes: u64) -> Result<OwnedFd> {
+fn host_sysfs(name: &Name, asked: &Filesystem, attributes: u64) -> Result<OwnedFd> {
+    if let Some(words) = asked.words_of_its_own() {
+        return Err(failure(format!(
+            "{}: {words:?} is for a new sysfs: of a network namespace that the user namespace does \
+             not own, it is a bind of the host's",
+            name.field("options")
+        )));
+    }
     let tree = sys::mount::clone_tree(nix::fcntl::AT_FDCWD, c"/sys", true)
         .step(|| format!("{name}: bind the host's sysfs"))?;
-    let change = SetAttr { set: attributes, recursive: true, ..SetAttr::default() };
+    // The access time mode is one value of several bits.
+    let clear = if attributes & attr::ATIME == 0 { 0 } else { attr::ATIME };
+    let change = SetAttr { set: attributes, clear, recursive: true, ..SetAttr::default() };
     mount_setattr(tree.as_fd(), change)
-        .step(|| format!("{name}: set the options of the host's sysfs"))?;
+        .step(|| format!("{}: set those of the host's sysfs", name.field("options")))?;
     Ok(tree)
 }
 

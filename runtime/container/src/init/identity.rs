@@ -48,9 +48,9 @@ pub(crate) fn join_keyring(name: &CStr) -> Result<()> {
 /// The limits of the process. With a user namespace it is the parent that sets them: root in there may
 /// not raise one.
 pub(crate) fn limit(plan: &ProcessPlan) -> Result<()> {
-    for (resource, name, soft, hard) in &plan.rlimits {
+    for (index, (resource, name, soft, hard)) in plan.rlimits.iter().enumerate() {
         identity::set_rlimit(0, *resource, *soft, *hard)
-            .step(|| format!("set rlimit {name} to {soft}:{hard}"))?;
+            .step(|| format!("process.rlimits[{index}]: set rlimit {name} to {soft}:{hard}"))?;
     }
     Ok(())
 }

@@ -27,8 +27,8 @@ fn open(root: Root<'_>, path: &str) -> std::result::Result<Option<OwnedFd>, Errn
 /// Makes the trees at the paths read-only: a read-only copy covers each.
 pub(crate) fn readonly_paths(root: Root<'_>, paths: &[String]) -> Result<()> {
     let readonly = SetAttr { set: attr::RDONLY, recursive: true, ..SetAttr::default() };
-    for path in paths {
-        let step = || format!("make /{path} read-only");
+    for (index, path) in paths.iter().enumerate() {
+        let step = || format!("linux.readonlyPaths[{index}]: make /{path} read-only");
         let Some(target) = open(root, path).step(step)? else { continue };
         let tree = clone_tree(target.as_fd(), c"", true).step(step)?;
         mount_setattr(tree.as_fd(), readonly).step(step)?;
@@ -40,8 +40,8 @@ pub(crate) fn readonly_paths(root: Root<'_>, paths: &[String]) -> Result<()> {
 /// Covers files with /dev/null and directories with an empty, read-only tmpfs.
 pub(crate) fn masked_paths(root: Root<'_>, plan: &RootfsPlan) -> Result<()> {
     let mut masks = Masks::default();
-    for path in &plan.masked {
-        let step = || format!("mask /{path}");
+    for (index, path) in plan.masked.iter().enumerate() {
+        let step = || format!("linux.maskedPaths[{index}]: mask /{path}");
         let Some(target) = open(root, path).step(step)? else { continue };
         let mask = if kind(&target).step(step)? == SFlag::S_IFDIR {
             masks.directory(plan.label.as_deref()).step(|| match &plan.label {

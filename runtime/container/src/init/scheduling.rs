@@ -54,7 +54,10 @@ fn scheduler_step(plan: &SchedulerPlan, errno: Errno) -> String {
     /// `SCHED_DEADLINE` of <linux/sched.h>.
     const DEADLINE: u32 = 6;
     let attr = &plan.attributes;
-    let step = format!("process.scheduler: sched_setattr {}", plan.policy);
+    if errno == Errno::EOPNOTSUPP && !plan.flags.is_empty() {
+        return format!("process.scheduler.flags: sched_setattr {} {}", plan.policy, plan.flags);
+    }
+    let step = format!("process.scheduler: sched_setattr {}{}", plan.policy, plan.with_flags());
     match attr.policy {
         DEADLINE if errno == Errno::EPERM => {
             format!("{step} (it can't be used together with linux.resources.cpu.cpus)")

@@ -10,8 +10,14 @@ use super::{Result, Step};
 /// Makes one for the children of this process. It takes that /proc/self is the process's own to write.
 pub(crate) fn make(offsets: &str) -> Result<()> {
     unshare(CLONE_NEWTIME).step(|| "make a time namespace")?;
-    fs::write("/proc/self/timens_offsets", offsets)
-        .step(|| format!("linux.timeOffsets: write {:?}", offsets.trim_end()))
+    for offset in offsets.lines() {
+        fs::write("/proc/self/timens_offsets", offset).step(|| {
+            // Fractions of a second were checked.
+            let clock = offset.split(' ').next().unwrap_or_default();
+            format!("linux.timeOffsets.{clock}.secs: write {offset:?}")
+        })?;
+    }
+    Ok(())
 }
 
 /// Makes one and enters it.

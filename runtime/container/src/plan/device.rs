@@ -13,6 +13,8 @@ use crate::report::{Report, each};
 /// One node.
 #[derive(Debug)]
 pub(crate) struct DevicePlan {
+    /// In `linux.devices`; none for a default device.
+    pub index: Option<usize>,
     /// In the container, relative to its root.
     pub path: String,
     pub kind: SFlag,
@@ -23,6 +25,14 @@ pub(crate) struct DevicePlan {
     pub gid: u32,
     /// The host's node, for where nodes can't be made: in a user namespace.
     pub bind: Option<HostTree>,
+}
+
+impl DevicePlan {
+    /// What making it is called, for messages.
+    pub fn step(&self) -> String {
+        let place = self.index.map(|index| format!("linux.devices[{index}].path: "));
+        format!("{}make device /{}", place.unwrap_or_default(), self.path)
+    }
 }
 
 /// What every Linux container has, see config-linux.md "Default Devices".
@@ -47,6 +57,7 @@ pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DeviceP
         if !devices.iter().any(|device| device.path == path) {
             let kind = SFlag::S_IFCHR;
             devices.push(DevicePlan {
+                index: None,
                 path: path.to_owned(),
                 kind,
                 major,
@@ -101,6 +112,7 @@ fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
         report.add(field("path"), format!("{path:?} has a NUL byte"));
     }
     report.finish(Some(DevicePlan {
+        index: Some(index),
         path: relative(&path),
         kind,
         major,

@@ -97,6 +97,24 @@ impl Filesystem {
             || KINDS.iter().any(|prefix| kind.starts_with(prefix))
     }
 
+    /// The options that a bind of a file system that is there already can't have; none where there are
+    /// none.
+    pub fn words_of_its_own(&self) -> Option<String> {
+        // A mount has the first two too; the others are what all file systems do unasked.
+        const OF_ANY: [&[u8]; 5] = [b"ro", b"rw", b"async", b"nomand", b"nolazytime"];
+        let flags = self.flags.iter().filter(|flag| !OF_ANY.contains(&flag.to_bytes()));
+        let mut words: Vec<String> =
+            flags.map(|flag| flag.to_string_lossy().into_owned()).collect();
+        words.extend(self.data.iter().map(|(key, value)| match value {
+            Some(value) => format!("{}={}", key.to_string_lossy(), value.to_string_lossy()),
+            None => key.to_string_lossy().into_owned(),
+        }));
+        if self.old & mount_options::old::I_VERSION != 0 {
+            words.push("iversion".to_owned());
+        }
+        (!words.is_empty()).then(|| words.join(","))
+    }
+
     /// fsconfig(2) takes no longer values and has no words for some flags.
     pub fn needs_old_mount(&self) -> bool {
         const LONGEST: usize = 255;
@@ -160,7 +178,7 @@ fn plan_one(index: usize, mount: &Mount, all: &Surroundings<'_>) -> Result<Mount
         cgroup_mount::plan(&one, &options, all).map(Source::Cgroup)
     } else if fstype == "proc" && all.namespaces.has(flag::USER) && !all.namespaces.has(flag::PID) {
         // Of a pid namespace that the user namespace does not own, the kernel makes no new procfs.
-        bound_procfs(&options, all).map(Source::Tree)
+        bound_procfs(&one, &options, all).map(Source::Tree)
     } else {
         filesystem(&one, fstype, &options, all).map(Source::New)
     };
@@ -280,9 +298,21 @@ fn bound(
     Ok(tree)
 }
 
-fn bound_procfs(options: &Options, all: &Surroundings<'_>) -> Result<HostTree, Error> {
-    let asked = Change { asked: options.top, implied: 0 };
-    HostTree::new(Path::new("/proc"), true, [cut_off(all.propagation, true).into(), asked])
+fn bound_procfs(
+    one: &One<'_>,
+    options: &Options,
+    all: &Surroundings<'_>,
+) -> Result<HostTree, Error> {
+    let new = filesystem(one, "proc", options, all)?;
+    if let Some(words) = new.words_of_its_own() {
+        let reason = format!(
+            "{words:?} is for a new procfs: with a user namespace and the pid namespace of others, \
+             proc is a bind of the host's"
+        );
+        return Err(one.invalid("options", reason));
+    }
+    let changes = [cut_off(all.propagation, true).into(), options.top.into(), options.all.into()];
+    HostTree::new(Path::new("/proc"), true, changes)
 }
 
 /// What separates a copied tree from the host's propagation, as the container's mount namespace is.

@@ -103,7 +103,11 @@ pub(crate) fn plan(
     if has_console && !terminal {
         report.add(field("terminal"), "a console socket is given but no terminal is wanted");
     }
-    let size = report.take(console_size(&field("consoleSize"), process));
+    // Without a terminal it MUST be ignored.
+    let size = match terminal {
+        true => report.take(console_size(&field("consoleSize"), process)),
+        false => None,
+    };
     if let Some(score) = process.oom_score_adj().filter(|score| !(-1000..=1000).contains(score)) {
         report.add(field("oomScoreAdj"), format!("{score} is not within -1000 and 1000"));
     }

@@ -96,8 +96,13 @@ impl RootfsPlan {
                 }
             }
         }
-        let mut devices = self.devices.iter().flatten().filter_map(|device| device.bind.as_ref());
-        Ok(devices.try_for_each(HostTree::open)?)
+        for device in self.devices.iter().flatten() {
+            if let Some(tree) = &device.bind {
+                tree.open()
+                    .map_err(|(step, errno)| (format!("{}: {step}", device.step()), errno))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -31,6 +31,15 @@ pub(crate) struct SchedulerPlan {
     pub attributes: Attributes,
     /// For messages.
     pub policy: String,
+    /// For messages; empty where there are none.
+    pub flags: String,
+}
+
+impl SchedulerPlan {
+    /// The flags, as they follow the policy in a message.
+    pub fn with_flags(&self) -> String {
+        if self.flags.is_empty() { String::new() } else { format!(" {}", self.flags) }
+    }
 }
 
 /// The argument of ioprio_set(2).
@@ -113,7 +122,9 @@ pub(crate) fn scheduler(at: &str, given: &Scheduler) -> Result<SchedulerPlan, Er
         deadline,
         period,
     };
-    report.finish(Some(SchedulerPlan { attributes, policy: policy.to_string() }))
+    let names: Vec<String> = given.flags().iter().flatten().map(ToString::to_string).collect();
+    let (policy, flags) = (policy.to_string(), names.join(" "));
+    report.finish(Some(SchedulerPlan { attributes, policy, flags }))
 }
 
 /// `SCHED_*` of <linux/sched.h>.
