@@ -53,7 +53,10 @@ fn extra_devices(env: &mut Env) -> Outcome {
         json!([
             {"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 7, "gid": 8},
             {"path": "/dev/sub/dir/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666},
+            // podman sends the type too.
+            {"path": "/dev/typed", "type": "c", "major": 1, "minor": 5, "fileMode": 0o20604},
             {"path": "/dev/loop9", "type": "b", "major": 7, "minor": 9},
+            {"path": "/dev/loop0", "type": "b", "major": 7, "minor": 0, "fileMode": 0o60660},
             {"path": "/dev/pipe", "type": "p", "fileMode": 0o600, "uid": 5},
             // A character device by another name.
             {"path": "/dev/other", "type": "u", "major": 1, "minor": 8, "gid": 6},
@@ -62,13 +65,15 @@ fn extra_devices(env: &mut Env) -> Outcome {
     let text = script(
         env,
         &mut bundle,
-        "stat -c '%n %f %a %u:%g %t:%T' /dev/fuse /dev/sub/dir/zero /dev/loop9 /dev/pipe /dev/other",
+        "stat -c '%n %f %a %u:%g %t:%T' /dev/fuse /dev/sub/dir/zero /dev/typed /dev/loop9 /dev/loop0 /dev/pipe /dev/other",
     )?;
     let lines: Vec<&str> = text.lines().collect();
     let wanted = [
         "/dev/fuse 21a0 640 7:8 a:e5",
         "/dev/sub/dir/zero 21b6 666 0:0 1:5",
+        "/dev/typed 2184 604 0:0 1:5",
         "/dev/loop9 61b6 666 0:0 7:9",
+        "/dev/loop0 61b0 660 0:0 7:0",
         "/dev/pipe 1180 600 5:0 0:0",
         "/dev/other 21b6 666 0:6 1:8",
     ];

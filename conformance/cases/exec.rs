@@ -25,6 +25,10 @@ pub const CASES: &[Case] = &[
     Case::new("exec/process-file", process_file),
     Case::new("exec/process-file-broken", process_file_broken)
         .not_on(&[(Peer::Crun, "crun exits 1"), (Peer::Runc, "ghost only: line and column")]),
+    Case::new("exec/process-file-bad-values", process_file_values).not_on(&[
+        (Peer::Crun, "ghost only: crun takes these values or does not name the field"),
+        (Peer::Runc, "ghost only: runc takes these values or does not name the field"),
+    ]),
     Case::new("exec/detach-and-pid-file", detach),
     Case::new("exec/command-missing", missing).not_on(CRUN),
     Case::new("exec/cwd", cwd),
@@ -187,6 +191,25 @@ fn process_file(env: &mut Env) -> Outcome {
         ensure_eq!(report["status"]["CapBnd"], "0000000000000001", "bounding set");
         ensure_eq!(report["status"]["NoNewPrivs"], "0", "NoNewPrivs");
         ensure_eq!(report["limits"]["Max processes"], json!(["70", "71"]), "processes");
+    }
+    Ok(())
+}
+
+fn process_file_values(env: &mut Env) -> Outcome {
+    let id = sleeper(env)?;
+    let file = env.dir.join("process.json");
+    let name = file.to_string_lossy().into_owned();
+    for (key, value, words) in [
+        ("user", json!({"uid": 0, "gid": 0, "umask": 4096}), ["process.user.umask", "4096"]),
+        ("user", json!({"uid": u32::MAX, "gid": 0}), ["process.user.uid", "4294967295"]),
+        ("ioPriority", json!({"priority": 1}), ["process.ioPriority.class", "missing"]),
+        ("oomScoreAdj", json!(1001), ["process.oomScoreAdj", "1001"]),
+    ] {
+        let mut process = json!({"args": ["/bin/true"], "cwd": "/", "user": {"uid": 0, "gid": 0}});
+        process[key] = value;
+        fs::write(&file, process.to_string())?;
+        let output = env.runtime(&["exec", "--process", &name, &id]).exits(255)?;
+        ensure!(words.iter().all(|word| output.stderr.contains(word)), "{words:?}: {output}");
     }
     Ok(())
 }

@@ -4,6 +4,10 @@ use super::{Bad, bad};
 
 const TYPED: &[(&str, &str)] =
     &[("/linux/devices/0", r#"{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}"#)];
+const BLOCK: &[(&str, &str)] =
+    &[("/linux/devices/0", r#"{"path": "/dev/x", "type": "b", "major": 8, "minor": 1}"#)];
+const UNBUFFERED: &[(&str, &str)] =
+    &[("/linux/devices/0", r#"{"path": "/dev/x", "type": "u", "major": 1, "minor": 3}"#)];
 const RULE: &[(&str, &str)] = &[(
     "/linux/resources/devices/0",
     r#"{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "r"}"#,
@@ -20,6 +24,17 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/devices/0/major", "4294967296", &["4294967296"]).with(TYPED),
     bad("/linux/devices/0/minor", "4294967296", &["4294967296"]).with(TYPED),
     bad("/linux/devices/0/fileMode", "\"0666\"", &["0666"]).with(TYPED),
+    // A type that is the node's own is good: devices/*.
+    bad("/linux/devices/0/fileMode", "262582", &["262582"]).with(TYPED),
+    bad("/linux/devices/0/fileMode", "25014", &["25014"]).with(TYPED),
+    bad("/linux/devices/0/fileMode", "8630", &["8630"]).with(BLOCK),
+    bad("/linux/devices/0/fileMode", "4294967296", &["4294967296"]).with(TYPED),
+    bad("/linux/devices/0/major", "null", &["missing"]).with(TYPED),
+    bad("/linux/devices/0/minor", "null", &["missing"]).with(TYPED),
+    bad("/linux/devices/0/major", "null", &["missing"]).with(BLOCK),
+    bad("/linux/devices/0/minor", "null", &["missing"]).with(BLOCK),
+    bad("/linux/devices/0/major", "null", &["missing"]).with(UNBUFFERED),
+    bad("/linux/devices/0/minor", "null", &["missing"]).with(UNBUFFERED),
     bad("/linux/devices/0/uid", "-1", &["-1"]).with(TYPED),
     bad("/linux/devices/0/uid", "4294967295", &["4294967295"]).with(TYPED),
     bad("/linux/devices/0/gid", "\"root\"", &["root"]).with(TYPED),

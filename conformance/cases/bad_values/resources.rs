@@ -11,6 +11,24 @@ macro_rules! throttle {
                 .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
             bad(concat!("/linux/resources/blockIO/", $kind, "/0/rate"), "-1", &["-1"])
                 .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
+            bad(
+                concat!("/linux/resources/blockIO/", $kind, "/0/rate"),
+                "18446744073709551616",
+                &["1.8446744073709552e+19"],
+            )
+            .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
+            bad(
+                concat!("/linux/resources/blockIO/", $kind, "/0/major"),
+                "9223372036854775808",
+                &["9223372036854775808"],
+            )
+            .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
+            bad(
+                concat!("/linux/resources/blockIO/", $kind, "/0/minor"),
+                "9223372036854775808",
+                &["9223372036854775808"],
+            )
+            .with(&[(concat!("/linux/resources/blockIO/", $kind, "/0"), DISK)]),
         ]
     };
 }
@@ -68,6 +86,17 @@ pub const ROWS: &[Bad] = &[
         .field("linux.resources.network.priorities[0].priority"),
     bad("/linux/resources/rdma/mlx5_0/hcaHandles", "-1", &["-1"]),
     bad("/linux/resources/rdma/mlx5_0/hcaObjects", "-1", &["-1"]),
+    bad("/linux/resources/rdma/mlx5_0/hcaHandles", "4294967296", &["4294967296"]),
+    bad("/linux/resources/rdma/mlx5_0/hcaObjects", "4294967296", &["4294967296"]),
+    bad("/linux/resources/network/classID", "4294967296", &["4294967296"]),
+    bad(
+        "/linux/resources/network/priorities/0",
+        r#"{"name": "lo", "priority": 4294967296}"#,
+        &["4294967296"],
+    )
+    .field("linux.resources.network.priorities[0].priority"),
+    bad("/linux/resources/memory/kernel", "9223372036854775808", &["9223372036854775808"]),
+    bad("/linux/resources/memory/kernelTCP", "9223372036854775808", &["9223372036854775808"]),
     bad("/linux/resources/unified/memory.high", "7", &["7"]),
     bad("/linux/resources/rdma/two words/hcaObjects", "1", &["two words"])
         .field("linux.resources.rdma[two words]"),

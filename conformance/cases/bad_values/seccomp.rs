@@ -25,8 +25,10 @@ pub const ROWS: &[Bad] = &[
     bad("/linux/seccomp/defaultAction", "\"SCMP_ACT_DREAM\"", &["SCMP_ACT_DREAM"]),
     bad("/linux/seccomp/defaultAction", "\"SCMP_ACT_NOTIFY\"", &["SCMP_ACT_NOTIFY"]),
     bad("/linux/seccomp/defaultErrnoRet", "1", &["1"]).with(ALLOW),
-    bad("/linux/seccomp/defaultErrnoRet", "65536", &["65536"])
+    bad("/linux/seccomp/defaultErrnoRet", "4096", &["4096"])
         .with(&[("/linux/seccomp/defaultAction", "\"SCMP_ACT_ERRNO\"")]),
+    bad("/linux/seccomp/defaultErrnoRet", "65536", &["65536"])
+        .with(&[("/linux/seccomp/defaultAction", "\"SCMP_ACT_TRACE\"")]),
     bad("/linux/seccomp/architectures/0", "\"SCMP_ARCH_DREAM\"", &["SCMP_ARCH_DREAM"]).with(ALLOW),
     bad("/linux/seccomp/architectures/0", "\"SCMP_ARCH_PARISC\"", &["SCMP_ARCH_PARISC"])
         .with(ALLOW),
@@ -44,6 +46,8 @@ pub const ROWS: &[Bad] = &[
         .field("linux.seccomp.syscalls[0].names[1]"),
     bad("/linux/seccomp/syscalls/0/names", "\"getpid\"", &["getpid"]).with(RULE),
     bad("/linux/seccomp/syscalls/0/action", "\"SCMP_ACT_DREAM\"", &["SCMP_ACT_DREAM"]).with(RULE),
+    bad("/linux/seccomp/syscalls/0/names", "[]", &["empty"]).with(RULE),
+    bad("/linux/seccomp/syscalls/0/errnoRet", "4096", &["4096"]).with(RULE),
     bad("/linux/seccomp/syscalls/0/errnoRet", "70000", &["70000"]).with(RULE),
     bad("/linux/seccomp/syscalls/0/errnoRet", "-1", &["-1"]).with(RULE),
     bad("/linux/seccomp/syscalls/0/args/0/index", "6", &["6"]).with(RULE),

@@ -36,5 +36,6 @@ pub const ROWS: &[Bad] = &[
         ("/linux/namespaces", r#"[{"type": "mount"}, {"type": "pid"}]"#),
         ("/hostname", "null"),
     ]),
+    bad("/annotations", r#"{"": "x"}"#, &["empty"]).field("annotations"),
     bad("/annotations", r#"{"key": 1}"#, &["1"]).field("annotations.key"),
 ];

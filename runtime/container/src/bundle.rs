@@ -52,11 +52,24 @@ impl Bundle {
     /// unknown capabilities.
     pub fn load_process(file: &Path) -> Result<Process, Error> {
         let (text, process) = read::<Process>(file)?;
-        process.or_else(|error| {
+        let process = process.or_else(|error| {
             let (process, unknown) = type_errors::all(file, &text, error).value()?;
             warn(&unknown);
-            Ok(process)
-        })
+            Ok::<Process, Error>(process)
+        })?;
+        if process.io_priority().is_some() {
+            has_class(find(&text, "ioPriority.class"))?;
+        }
+        Ok(process)
+    }
+
+    /// Refuses `process.ioPriority` without its class, which oci-spec would make up.
+    pub(crate) fn check_io_priority(&self) -> Result<(), Error> {
+        let process = self.spec.process().as_ref();
+        match process.and_then(|process| process.io_priority().as_ref()) {
+            Some(_) => has_class(self.text_at(IO_CLASS)),
+            None => Ok(()),
+        }
     }
 
     /// Warns of the capabilities that the container goes without because nobody knows them, as the
@@ -79,11 +92,7 @@ impl Bundle {
 
     /// What config.json has at this path, be it a field that oci-spec knows or not.
     pub(crate) fn text_at(&self, path: &str) -> Option<&[u8]> {
-        let names = json_path::names(path);
-        let tree = Node::read(&self.text)?;
-        let chain = tree.along(&names);
-        let found = chain.last().filter(|_| chain.len() == names.len())?;
-        Some(&self.text[found.value.range.clone()])
+        find(&self.text, path)
     }
 
     /// The container's root directory on the host.
@@ -96,6 +105,21 @@ impl Bundle {
         }
         Ok(self.path.join(root.path()))
     }
+}
+
+const IO_CLASS: &str = "process.ioPriority.class";
+
+/// What a JSON document has at this path.
+fn find<'a>(text: &'a [u8], path: &str) -> Option<&'a [u8]> {
+    let names = json_path::names(path);
+    let tree = Node::read(text)?;
+    let chain = tree.along(&names);
+    let found = chain.last().filter(|_| chain.len() == names.len())?;
+    Some(&text[found.value.range.clone()])
+}
+
+fn has_class(text: Option<&[u8]>) -> Result<(), Error> {
+    text.map(drop).ok_or_else(|| Error::invalid(IO_CLASS, "missing"))
 }
 
 /// The bytes of a file, and what they say.

@@ -24,13 +24,21 @@ pub enum Error {
         /// The return code.
         value: u32,
     },
-    /// A return code that does not fit in the 16 bits that the kernel has for it.
-    #[error("linux.seccomp.{path}: return code {value} is over 65535")]
+    /// A return code that the kernel would cut.
+    #[error("linux.seccomp.{path}: return code {value} is over {most}")]
     LargeErrno {
         /// The field with the return code.
         path: String,
         /// The return code.
         value: u32,
+        /// The largest of the action beside it.
+        most: u32,
+    },
+    /// A rule for no system call.
+    #[error("linux.seccomp.{path}: must not be empty")]
+    NoNames {
+        /// The list of names.
+        path: String,
     },
     /// An empty system call name.
     #[error("linux.seccomp.{path}: empty string is not a valid syscall")]
@@ -132,6 +140,7 @@ impl Error {
             Error::NotifyWrite { path }
             | Error::UnusedErrno { path, .. }
             | Error::LargeErrno { path, .. }
+            | Error::NoNames { path }
             | Error::EmptyName { path }
             | Error::ArgumentIndex { path, .. }
             | Error::UnknownArchitecture { path, .. }

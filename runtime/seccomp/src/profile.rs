@@ -14,6 +14,11 @@ pub(crate) const ENOSYS: u32 = 0x0005_0000 | 38;
 /// What a rule that names no return code returns.
 const EPERM: u32 = 1;
 
+/// MAX_ERRNO: the kernel makes it of what is more.
+const MAX_ERRNO: u32 = 4095;
+/// A tracer gets all of SECCOMP_RET_DATA.
+const MAX_TRACE: u32 = 0xffff;
+
 pub(crate) const FLAG_TSYNC: u32 = 1;
 pub(crate) const FLAG_LOG: u32 = 1 << 1;
 pub(crate) const FLAG_SPEC_ALLOW: u32 = 1 << 2;
@@ -129,6 +134,9 @@ fn read_rule(index: usize, entry: &LinuxSyscall) -> Result<Rule, Error> {
     let mut errors = Vec::new();
     let action =
         action(entry.action(), entry.errno_ret(), || format!("syscalls[{index}].errnoRet"));
+    if entry.names().is_empty() {
+        errors.push(Error::NoNames { path: format!("syscalls[{index}].names") });
+    }
     let mut syscalls = Vec::with_capacity(entry.names().len());
     for (place, name) in entry.names().iter().enumerate() {
         let path = || format!("syscalls[{index}].names[{place}]");
@@ -202,9 +210,9 @@ fn action(
     code: Option<u32>,
     path: impl Fn() -> String,
 ) -> Result<u32, Error> {
-    let base = match kind {
-        LinuxSeccompAction::ScmpActErrno => 0x0005_0000,
-        LinuxSeccompAction::ScmpActTrace => 0x7ff0_0000,
+    let (base, most) = match kind {
+        LinuxSeccompAction::ScmpActErrno => (0x0005_0000, MAX_ERRNO),
+        LinuxSeccompAction::ScmpActTrace => (0x7ff0_0000, MAX_TRACE),
         other => {
             if let Some(value) = code {
                 return Err(Error::UnusedErrno { path: path(), action: kind.to_string(), value });
@@ -220,8 +228,8 @@ fn action(
         }
     };
     let code = code.unwrap_or(EPERM);
-    if code > 0xffff {
-        return Err(Error::LargeErrno { path: path(), value: code });
+    if code > most {
+        return Err(Error::LargeErrno { path: path(), value: code, most });
     }
     Ok(base | code)
 }
@@ -311,6 +319,7 @@ mod tests {
             ("SCMP_ACT_ERRNO", None, 0x0005_0001),
             ("SCMP_ACT_ERRNO", Some(38), 0x0005_0026),
             ("SCMP_ACT_ERRNO", Some(0), 0x0005_0000),
+            ("SCMP_ACT_ERRNO", Some(4095), 0x0005_0fff),
             ("SCMP_ACT_TRACE", None, 0x7ff0_0001),
             ("SCMP_ACT_TRACE", Some(0xffff), 0x7ff0_ffff),
             ("SCMP_ACT_LOG", None, 0x7ffc_0000),
@@ -354,9 +363,14 @@ mod tests {
                 "defaultErrnoRet: SCMP_ACT_ALLOW takes no return code, but 9",
             ),
             (
-                json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 65536}),
+                json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}),
+                "defaultErrnoRet: return code 4096 is over 4095",
+            ),
+            (
+                json!({"defaultAction": "SCMP_ACT_TRACE", "defaultErrnoRet": 65536}),
                 "defaultErrnoRet: return code 65536 is over 65535",
             ),
+            (getpid(json!({"names": []})), "syscalls[1].names: must not be empty"),
             (
                 getpid(json!({"args": [
                     {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"},

@@ -6,6 +6,7 @@ use nix::sys::stat::SFlag;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType};
 
 use super::{Namespaces, flag, mount, mount_options, relative};
+use crate::bundle::Bundle;
 use crate::error::Error;
 use crate::host_tree::HostTree;
 use crate::report::{Report, each};
@@ -49,10 +50,17 @@ const DEFAULT: &[(&str, u64, u64)] = &[
 const MAX_MAJOR: u64 = (1 << 12) - 1;
 const MAX_MINOR: u64 = (1 << 20) - 1;
 
+/// All of a file's mode but its type.
+const PERMISSIONS: u32 = 0o7777;
+
 /// The default devices and those of `linux.devices`, which win where both name a path.
-pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DevicePlan>, Error> {
+pub(crate) fn plan(
+    bundle: &Bundle,
+    linux: &Linux,
+    namespaces: &Namespaces,
+) -> Result<Vec<DevicePlan>, Error> {
     let given = linux.devices().iter().flatten().enumerate();
-    let mut devices = each(given.map(|(index, device)| plan_one(index, device)))?;
+    let mut devices = each(given.map(|(index, device)| plan_one(bundle, index, device)))?;
     for &(path, major, minor) in DEFAULT {
         if !devices.iter().any(|device| device.path == path) {
             let kind = SFlag::S_IFCHR;
@@ -79,7 +87,7 @@ pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<DeviceP
     Ok(devices)
 }
 
-fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
+fn plan_one(bundle: &Bundle, index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
     let field = |name: &str| format!("linux.devices[{index}].{name}");
     let mut report = Report::default();
     let kind = match device.typ() {
@@ -92,6 +100,10 @@ fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
         }
     };
     let mut number = |name: &str, value: i64, most: u64| {
+        // oci-spec makes up one that is missing.
+        if value == 0 && kind != SFlag::S_IFIFO && bundle.text_at(&field(name)).is_none() {
+            return report.take(Err(Error::invalid(field(name), "missing")));
+        }
         let number = u64::try_from(value).ok().filter(|number| *number <= most);
         let wrong = || Error::invalid(field(name), format!("{value} is not from 0 to {most}"));
         report.take(number.ok_or_else(wrong))
@@ -103,6 +115,12 @@ fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
         if id == Some(u32::MAX) {
             report.add(field(name), format!("{} is not an id", u32::MAX));
         }
+    }
+    // Engines send what stat(2) says of the host's node, with its type.
+    let mode = device.file_mode().unwrap_or(0o666);
+    if ![0, kind.bits()].contains(&(mode & !PERMISSIONS)) {
+        let reason = format!("{mode} ({mode:#o}) is more than the mode of such a node");
+        report.add(field("fileMode"), reason);
     }
     let path = device.path().to_string_lossy();
     if !path.starts_with('/') {
@@ -117,7 +135,7 @@ fn plan_one(index: usize, device: &LinuxDevice) -> Result<DevicePlan, Error> {
         kind,
         major,
         minor,
-        mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+        mode: mode & PERMISSIONS,
         uid: device.uid().unwrap_or(0),
         gid: device.gid().unwrap_or(0),
         bind: None,

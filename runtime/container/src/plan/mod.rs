@@ -114,6 +114,9 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     let process = report.keep(process(input));
     let hooks = spec.hooks().as_ref();
     report.take(hook::check(hooks));
+    if spec.annotations().as_ref().is_some_and(|all| all.contains_key("")) {
+        report.add("annotations", "\"\" is no key: it must not be empty");
+    }
     let Some(linux) = spec.linux() else {
         report.add("linux", "missing: only Linux containers can be run");
         return report.finish(None);
@@ -174,11 +177,7 @@ fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {
         return Err(Error::invalid("process", "missing"));
     };
     let mut report = Report::default();
-    // oci-spec makes up one that is missing.
-    let class = "process.ioPriority.class";
-    if process.io_priority().is_some() && input.bundle.text_at(class).is_none() {
-        report.add(class, "missing");
-    }
+    report.take(input.bundle.check_io_priority());
     let plan = process::plan("process", process, input.preserve_fds, input.has_console);
     let plan = report.keep(plan);
     let mut plan = report.finish(plan)?;

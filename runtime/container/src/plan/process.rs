@@ -39,6 +39,9 @@ pub(crate) struct ProcessPlan {
 /// What /proc/PID/oom_score_adj takes.
 const OOM_SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
+/// What engines take. Of its first digit the kernel makes nothing, of more a mask that nobody meant.
+const MAX_UMASK: u32 = 0o7777;
+
 /// A compiled profile, as seccomp(2) takes it.
 #[derive(Debug)]
 pub(crate) struct SeccompPlan {
@@ -122,6 +125,9 @@ pub(crate) fn plan(
         if ids.any(|id| id == u32::MAX) {
             report.add(field(name), format!("{} is not an id", u32::MAX));
         }
+    }
+    if let Some(mask) = user.umask().filter(|mask| *mask > MAX_UMASK) {
+        report.add(field("user.umask"), format!("{mask} is more than {MAX_UMASK} (07777)"));
     }
     let scheduling = report.take(scheduling(at, process));
     report.take(label::selinux(&field("selinuxLabel"), process.selinux_label()));

@@ -132,7 +132,7 @@ pub(super) fn plan(
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let mounts = report.take(mount::plan(mounts, &surroundings));
     let host_dev = mounts.iter().any(|m| m.is_bind() && m.destination == "dev");
-    let devices = report.take(device::plan(linux, namespaces));
+    let devices = report.take(device::plan(input.bundle, linux, namespaces));
     let masked = report.take(absolute("linux.maskedPaths", linux.masked_paths().as_deref()));
     let readonly_paths =
         report.take(absolute("linux.readonlyPaths", linux.readonly_paths().as_deref()));
