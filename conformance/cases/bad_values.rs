@@ -11,6 +11,8 @@ mod scheduling;
 mod seccomp;
 mod top;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
@@ -28,6 +30,9 @@ pub const CASES: &[Case] = &[
     Case::new("bad-values/top", |env| all(env, top::ROWS)).not_on(GHOST),
     Case::new("bad-values/hooks", |env| all(env, hooks::ROWS)).not_on(GHOST),
     Case::new("bad-values/hooks-of-every-kind", |env| all(env, hooks::KINDS)).not_on(GHOST),
+    Case::new("bad-values/device-rules-v1", |env| all(env, devices::V1))
+        .needs(&[Need::V1])
+        .not_on(GHOST),
     Case::new("bad-values/process", |env| all(env, process::ROWS)).not_on(GHOST),
     Case::new("bad-values/scheduling", |env| all(env, scheduling::ROWS)).not_on(GHOST),
     Case::new("bad-values/mounts", |env| all(env, mounts::ROWS)).not_on(GHOST),
@@ -180,17 +185,23 @@ fn refused(env: &Env, bundle: &Bundle, row: &Bad) -> Outcome {
     agrees(env, bundle, &path)
 }
 
-/// `check` fails as well, for the same field, and makes nothing.
+/// `check` fails as well, for the same field and once, and makes nothing.
 fn agrees(env: &Env, bundle: &Bundle, path: &str) -> Outcome {
     let dir = bundle.dir.to_string_lossy().into_owned();
     let output = env.runtime(&["check", "--format", "json", "--bundle", &dir]).exits(1)?;
     let findings: Value = serde_json::from_str(&output.stdout)?;
     // init names programs and working directories in runc's words.
     let path = if path == "exec:" { "process.args" } else { path };
-    let found = findings.as_array().into_iter().flatten().any(|finding| {
-        let place = finding["path"].as_str().unwrap_or_default();
-        finding["kind"] != "warning" && (place.starts_with(path) || path.starts_with(place))
-    });
+    let told: Vec<_> = findings
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|finding| finding["kind"] != "warning")
+        .map(|finding| finding["path"].as_str().unwrap_or_default())
+        .collect();
+    let found = told.iter().any(|place| place.starts_with(path) || path.starts_with(place));
     ensure!(found, "check does not tell {path}: {}", output.stdout);
+    let places: BTreeSet<_> = told.iter().collect();
+    ensure!(places.len() == told.len(), "check tells one place twice: {}", output.stdout);
     env.nothing_left()
 }

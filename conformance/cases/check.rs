@@ -33,7 +33,7 @@ pub const CASES: &[Case] = &[
     Case::new("check/usage", usage).not_on(GHOST),
 ];
 
-fn check(env: &Env, bundle: &Bundle, code: i32) -> Result<Vec<Value>, Failure> {
+pub(super) fn check(env: &Env, bundle: &Bundle, code: i32) -> Result<Vec<Value>, Failure> {
     bundle.save()?;
     let dir = bundle.dir.to_string_lossy().into_owned();
     let output = env.runtime(&["check", "-f", "json", "-b", &dir]).exits(code)?;
@@ -44,7 +44,7 @@ fn check(env: &Env, bundle: &Bundle, code: i32) -> Result<Vec<Value>, Failure> {
     }
 }
 
-fn find<'a>(findings: &'a [Value], path: &str) -> Result<&'a Value, Failure> {
+pub(super) fn find<'a>(findings: &'a [Value], path: &str) -> Result<&'a Value, Failure> {
     let found = findings.iter().find(|finding| finding["path"] == path);
     found.ok_or_else(|| Failure(format!("no {path} in {findings:?}")))
 }

@@ -8,6 +8,7 @@ mod cgroups_v1;
 mod cgroups_v2;
 mod check;
 mod check_host;
+mod check_lacks;
 mod completion;
 mod deadlines;
 mod devices;
@@ -122,6 +123,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         bad_values::CASES,
         check::CASES,
         check_host::CASES,
+        check_lacks::CASES,
         resources::CASES,
         other_platforms::CASES,
         budget::CASES,

@@ -13,6 +13,18 @@ const RULE: &[(&str, &str)] = &[(
     r#"{"allow": true, "type": "c", "major": 1, "minor": 3, "access": "r"}"#,
 )];
 
+/// Rules that v1's controller can't express.
+pub const V1: &[Bad] = &[bad(
+    "/linux/resources/devices/1",
+    r#"{"allow": false, "type": "c", "major": 10, "minor": 200, "access": "w"}"#,
+    &["c 10:200 w", "wider rule"],
+)
+.with(&[(
+    "/linux/resources/devices/0",
+    r#"{"allow": true, "type": "c", "major": 10, "access": "rw"}"#,
+)])
+.field("linux.resources.devices")];
+
 /// Field by field.
 pub const ROWS: &[Bad] = &[
     bad("/linux/devices/0/path", "\"dev/x\"", &["dev/x"]).with(TYPED),

@@ -9,16 +9,16 @@ macro_rules! kind {
             bad(concat!("/hooks/", $kind, "/0/path"), "\"hook\"", &["hook"]),
             bad(concat!("/hooks/", $kind, "/0/path"), "\"/a\\u0000b\"", &["NUL"]),
             bad(concat!("/hooks/", $kind, "/0/args/0"), "\"a\\u0000b\"", &["NUL"])
-                .with(&[(concat!("/hooks/", $kind, "/0/path"), "\"/hook\"")]),
+                .with(&[(concat!("/hooks/", $kind, "/0/path"), "\"/bin/true\"")]),
             bad(concat!("/hooks/", $kind, "/0/env/0"), "\"AB\"", &["\"AB\"", "'='"])
-                .with(&[(concat!("/hooks/", $kind, "/0/path"), "\"/hook\"")]),
+                .with(&[(concat!("/hooks/", $kind, "/0/path"), "\"/bin/true\"")]),
             bad(concat!("/hooks/", $kind, "/0/timeout"), "-5", &["-5"])
-                .with(&[(concat!("/hooks/", $kind, "/0/path"), "\"/hook\"")]),
+                .with(&[(concat!("/hooks/", $kind, "/0/path"), "\"/bin/true\"")]),
         ]
     };
 }
 
-const GOOD: &[(&str, &str)] = &[("/hooks/poststop/0/path", "\"/hook\"")];
+const GOOD: &[(&str, &str)] = &[("/hooks/poststop/0/path", "\"/bin/true\"")];
 
 /// Every kind, field by field.
 pub const KINDS: &[Bad] = [

@@ -39,6 +39,10 @@ const WEIGHED: &[(&str, &str)] = &[(
     r#"{"major": 8, "minor": 0, "weight": 100, "leafWeight": 100}"#,
 )];
 
+/// A disk that is not there.
+const ABSENT: &str = r#"{"major": 99, "minor": 9, "rate": 1}"#;
+const UNWEIGHED: &str = r#"{"major": 99, "minor": 9, "weight": 100}"#;
+
 /// Disks, on either version.
 pub const THROTTLES: &[Bad] = [
     throttle!("throttleReadBpsDevice"),
@@ -123,6 +127,20 @@ pub const V1: &[Bad] = &[
     bad("/linux/resources/cpu/cpus", "\"9999\"", &["9999"]),
     bad("/linux/resources/cpu/cpus", "\"one\"", &["one"]),
     bad("/linux/resources/cpu/mems", "\"9999\"", &["9999"]),
+    bad("/linux/resources/cpu/burst", "2001", &["2001", "quota"])
+        .with(&[("/linux/resources/cpu/quota", "2000")]),
+    bad("/linux/resources/pids/limit", "9223372036854775807", &["9223372036854775807"]),
+    bad("/linux/resources/pids/limit", "4194305", &["4194305"]),
+    bad("/linux/resources/memory/swap", "5", &["5", "memory limit"])
+        .with(&[("/linux/resources/memory/limit", "50000000")]),
+    bad("/linux/resources/memory/swap", "5", &["5", "memory limit"]),
+    bad("/linux/resources/blockIO/leafWeight", "100", &["100", "no such file"]),
+    bad("/linux/resources/blockIO/throttleReadBpsDevice/0", ABSENT, &["99:9", "no such device"])
+        .field("linux.resources.blockIO.throttleReadBpsDevice"),
+    bad("/linux/resources/blockIO/throttleWriteIOPSDevice/0", ABSENT, &["99:9", "no such device"])
+        .field("linux.resources.blockIO.throttleWriteIOPSDevice"),
+    bad("/linux/resources/blockIO/weightDevice/0", UNWEIGHED, &["99:9"])
+        .field("linux.resources.blockIO.weightDevice"),
 ];
 
 /// Values that v2's kernel or rules refuse.
@@ -140,4 +158,11 @@ pub const V2: &[Bad] = &[
     bad("/linux/resources/cpu/cpus", "\"one\"", &["one"]),
     bad("/linux/resources/cpu/mems", "\"9999\"", &["9999"]),
     bad("/linux/resources/blockIO/weight", "5", &["5"]),
+    bad("/linux/resources/cpu/burst", "2001", &["2001", "quota"])
+        .with(&[("/linux/resources/cpu/quota", "2000")]),
+    bad("/linux/resources/pids/limit", "9223372036854775807", &["9223372036854775807"]),
+    bad("/linux/resources/blockIO/throttleReadBpsDevice/0", ABSENT, &["99:9", "no such device"])
+        .field("linux.resources.blockIO.throttleReadBpsDevice"),
+    bad("/linux/resources/blockIO/weightDevice/0", UNWEIGHED, &["99:9"])
+        .field("linux.resources.blockIO.weightDevice"),
 ];

@@ -8,6 +8,7 @@ use nix::sys::stat;
 use nix::unistd::mkdir;
 use oci_spec::runtime::LinuxResources;
 
+use crate::devices::list::List;
 use crate::dir::{Dir, read_path};
 use crate::hierarchy::Hierarchy;
 use crate::plan::{Write, bounds, v1, v2};
@@ -20,13 +21,26 @@ impl Cgroup {
     ///
     /// All invalid values.
     pub fn check(&self, resources: &LinuxResources) -> Result<()> {
-        let planned = match self.mode {
-            Mode::V2 => v2::plan(resources),
-            Mode::V1 | Mode::Hybrid => v1::plan(resources, None),
-        };
-        let rules = devices::rules(Some(resources));
-        let errors = [bounds::check(resources).err(), planned.err(), rules.err()];
-        Error::all(errors.into_iter().flatten().collect())
+        let mut errors = Vec::new();
+        bounds::check(resources, self.mode, &mut errors);
+        self.writes(resources, &mut errors);
+        match devices::rules(Some(resources)) {
+            Err(error) => errors.push(error),
+            // v2's filter can express all rules.
+            Ok(rules) if self.mode != Mode::V2 && self.hierarchy("devices").is_some() => {
+                errors.extend(List::fold(&rules).err());
+            }
+            Ok(_) => {}
+        }
+        Error::all(errors)
+    }
+
+    /// The limits of a new cgroup that are valid, and what is wrong with the others.
+    pub(crate) fn writes(&self, resources: &LinuxResources, errors: &mut Vec<Error>) -> Vec<Write> {
+        match self.mode {
+            Mode::V2 => v2::collect(resources, errors),
+            Mode::V1 | Mode::Hybrid => v1::collect(resources, None, errors),
+        }
     }
 
     /// Makes the directories, enables the v2 controllers on the way to them, writes the limits and
@@ -37,11 +51,9 @@ impl Cgroup {
     /// [`Error::NotEmpty`] when a directory is there already and has processes; an invalid value, or
     /// a limit that can't be set. What was made is removed again.
     pub fn create(&self, resources: Option<&LinuxResources>) -> Result<()> {
-        let writes = match (resources, self.mode) {
-            (None, _) => Vec::new(),
-            (Some(resources), Mode::V2) => v2::plan(resources)?,
-            (Some(resources), Mode::V1 | Mode::Hybrid) => v1::plan(resources, None)?,
-        };
+        let mut errors = Vec::new();
+        let writes = resources.map(|given| self.writes(given, &mut errors)).unwrap_or_default();
+        Error::all(errors)?;
         let rules = devices::rules(resources)?;
         let mut made = Made(Vec::new());
         let result = self.fill(resources, &writes, &rules, &mut made);

@@ -317,6 +317,15 @@ impl Error {
         if flat.len() == 1 { flat.remove(0) } else { Error::Many(flat) }
     }
 
+    /// The fields of all that it tells.
+    pub(crate) fn fields(self) -> Vec<String> {
+        let errors = match self {
+            Error::Many(several) => several,
+            error => vec![error],
+        };
+        errors.iter().filter_map(Error::field).collect()
+    }
+
     /// With its causes, on one line.
     pub(crate) fn text(&self) -> String {
         let mut text = self.to_string();

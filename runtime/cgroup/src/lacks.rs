@@ -7,25 +7,24 @@ use nix::unistd::{AccessFlags, access};
 use oci_spec::runtime::LinuxResources;
 
 use crate::dir::read_path;
-use crate::plan::{Otherwise, Write, v1, v2};
+use crate::plan::{Otherwise, Write};
 use crate::{Cgroup, Error, Mode};
 
 impl Cgroup {
-    /// Why [`Cgroup::create`] would fail here, as far as that shows beforehand: a controller or a
-    /// huge page size that is not there, CPUs that don't exist, a place that is taken or can't be
-    /// written to. Invalid values are not told again, see [`Cgroup::check`].
+    /// Why [`Cgroup::create`] would fail here, as far as that shows beforehand: a controller, one of
+    /// its files, a huge page size or a device that is not there, CPUs that don't exist, a place that
+    /// is taken or can't be written to. Invalid values are not told again, see [`Cgroup::check`].
     #[must_use]
     pub fn lacks(&self, resources: Option<&LinuxResources>) -> Vec<Error> {
-        let writes = match (resources, self.mode) {
-            (None, _) => Ok(Vec::new()),
-            (Some(resources), Mode::V2) => v2::plan(resources),
-            (Some(resources), Mode::V1 | Mode::Hybrid) => v1::plan(resources, None),
-        };
+        let writes = resources.map(|given| self.writes(given, &mut Vec::new()));
         let writes = writes.unwrap_or_default();
         let limit =
             |write: &Write, error| Error::Limit { field: write.field(), source: Box::new(error) };
         let mut errors: Vec<Error> =
             writes.iter().filter_map(|write| Some(limit(write, self.refusal(write)?))).collect();
+        let invalid = resources.and_then(|given| self.check(given).err());
+        let told = invalid.map(Error::fields).unwrap_or_default();
+        errors.retain(|error| error.field().is_none_or(|field| !told.contains(&field)));
         if let Some(scope) = &self.scope {
             errors.extend(scope.reach().err());
         }
@@ -66,8 +65,16 @@ impl Cgroup {
         {
             return fails(Errno::ENOENT);
         }
-        if write.unified && self.mode == Mode::V2 && is_unknown(&root, write) {
+        let instead = match &write.otherwise {
+            Otherwise::Instead(file, _) => Some(*file),
+            _ => None,
+        };
+        let files = [Some(&*write.file), instead];
+        if files.into_iter().flatten().all(|file| self.is_unknown(&root, &write.controller, file)) {
             return fails(Errno::ENOENT);
+        }
+        if is_about_no_device(write) {
+            return fails(Errno::ENODEV);
         }
         let possible = match &*write.file {
             "cpuset.cpus" => "/sys/devices/system/cpu/possible",
@@ -80,16 +87,49 @@ impl Cgroup {
             _ => None,
         }
     }
+
+    /// Whether a cgroup that has the controller lacks the file. The root does not have all.
+    fn is_unknown(&self, root: &Path, controller: &str, file: &str) -> bool {
+        let Ok(entries) = std::fs::read_dir(root) else { return false };
+        let mut groups = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+        if self.mode == Mode::V2 {
+            let group = groups.find(|path| {
+                let there = read_path(&path.join("cgroup.controllers")).unwrap_or_default();
+                there.split_whitespace().any(|name| name == controller)
+            });
+            return group.is_some_and(|group| !group.join(file).exists());
+        }
+        match groups.next() {
+            Some(group) => !group.join(file).exists(),
+            None => {
+                !NOT_ON_ROOT.iter().any(|prefix| file.starts_with(prefix))
+                    && !root.join(file).exists()
+            }
+        }
+    }
 }
 
-/// Whether a cgroup that has the controller lacks the file. The root does not have all.
-fn is_unknown(root: &Path, write: &Write) -> bool {
-    let Ok(entries) = std::fs::read_dir(root) else { return false };
-    let group = entries.flatten().map(|entry| entry.path()).find(|path| {
-        let controllers = read_path(&path.join("cgroup.controllers")).unwrap_or_default();
-        controllers.split_whitespace().any(|name| name == write.controller)
-    });
-    group.is_some_and(|group| !group.join(&*write.file).exists())
+/// The v1 files that each cgroup may have but the root.
+const NOT_ON_ROOT: &[&str] = &["pids.", "rdma.", "blkio.bfq."];
+
+/// Whether the device that a line begins with is not there, or is a partition, which has no limits.
+fn is_about_no_device(write: &Write) -> bool {
+    let name = write.value.split(' ').next().unwrap_or_default();
+    match (&*write.controller, &*write.file) {
+        ("io" | "blkio", _) if name.contains(':') => {
+            let disks = Path::new("/sys/dev/block");
+            let disk = disks.join(name);
+            disks.exists() && (!disk.exists() || disk.join("partition").exists())
+        }
+        ("rdma", "rdma.max") => !Path::new("/sys/class/infiniband").join(name).exists(),
+        ("net_prio", "net_prio.ifpriomap") => {
+            read_path(Path::new("/proc/self/net/dev")).is_ok_and(|list| {
+                let names = list.lines().filter_map(|line| line.split_once(':'));
+                !names.map(|(name, _)| name.trim()).any(|one| one == name)
+            })
+        }
+        _ => false,
+    }
 }
 
 /// Whether the kernel has pages of a size such as "2MB".

@@ -70,8 +70,12 @@ fn pids(limit: i64) -> Write {
 }
 
 /// `hugepageLimits`. Page reservations get the same limit where the kernel counts them (5.7).
-fn hugetlb(limits: &[LinuxHugepageLimit], suffix: &str, writes: &mut Vec<Write>) -> Result<()> {
-    let mut errors = Vec::new();
+fn hugetlb(
+    limits: &[LinuxHugepageLimit],
+    suffix: &str,
+    writes: &mut Vec<Write>,
+    errors: &mut Vec<Error>,
+) {
     for (index, limit) in limits.iter().enumerate() {
         let size = limit.page_size();
         if !size.bytes().all(|byte| byte.is_ascii_alphanumeric()) || size.is_empty() {
@@ -80,6 +84,7 @@ fn hugetlb(limits: &[LinuxHugepageLimit], suffix: &str, writes: &mut Vec<Write>)
                 value: size.clone(),
                 reason: "is not a page size, such as 2MB",
             });
+            continue;
         }
         writes.push(Write::new("hugetlb", format!("hugetlb.{size}.{suffix}"), limit.limit()));
         writes.push(
@@ -87,19 +92,21 @@ fn hugetlb(limits: &[LinuxHugepageLimit], suffix: &str, writes: &mut Vec<Write>)
                 .otherwise(Otherwise::Skip),
         );
     }
-    Error::all(errors)
 }
 
 /// `rdma`, the same file on both versions; a device a line, in the order of the names.
 fn rdma<'a>(
     devices: impl IntoIterator<Item = (&'a String, &'a LinuxRdma)>,
     writes: &mut Vec<Write>,
-) -> Result<()> {
-    let mut errors = Vec::new();
+    errors: &mut Vec<Error>,
+) {
     let mut devices: Vec<_> = devices.into_iter().collect();
     devices.sort_by_key(|(name, _)| *name);
     for (name, limit) in devices {
-        errors.extend(check_word(format!("rdma[{name}]"), name).err());
+        if let Err(error) = check_word(format!("rdma[{name}]"), name) {
+            errors.push(error);
+            continue;
+        }
         let mut value = name.clone();
         if let Some(handles) = limit.hca_handles() {
             value += &format!(" hca_handle={handles}");
@@ -109,7 +116,6 @@ fn rdma<'a>(
         }
         writes.push(Write::new("rdma", "rdma.max", value));
     }
-    Error::all(errors)
 }
 
 /// A name that the kernel reads up to the next blank.

@@ -3,7 +3,7 @@
 use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources};
 
 use super::set;
-use crate::{Error, Result};
+use crate::{Error, Mode};
 
 /// The spec's, which are BFQ's.
 const WEIGHTS: std::ops::RangeInclusive<i64> = 10..=1000;
@@ -22,17 +22,32 @@ const MEMORY_FILES: &[&str] = &[
     "memory.zswap.max",
 ];
 
-/// All that is out of bounds.
-pub(crate) fn check(resources: &LinuxResources) -> Result<()> {
-    let mut errors = Vec::new();
+/// The kernel's PID_MAX_LIMIT on 64-bit machines, above which the pids controller takes only "max".
+const MOST_PIDS: i64 = 4 << 20;
+
+/// The unit of v1's memory limits, in bytes: what is no multiple of a page is rounded down. A machine
+/// with larger pages leaves some bad values to its kernel.
+const PAGE: i64 = 4096;
+
+/// Adds all that is out of bounds in the limits of a new cgroup.
+pub(crate) fn check(resources: &LinuxResources, mode: Mode, errors: &mut Vec<Error>) {
     if let Some(values) = resources.memory() {
-        memory(values, &mut errors);
+        memory(values, errors);
+        if mode != Mode::V2 {
+            memory_and_swap(values, errors);
+        }
     }
     if let Some(values) = resources.cpu() {
-        cpu(values, &mut errors);
+        cpu(values, errors);
+    }
+    if let Some(limit) = resources.pids().as_ref().map(|pids| pids.limit())
+        && limit > MOST_PIDS
+    {
+        let reason = "is more than the kernel's 4194304 (-1 is no limit)";
+        errors.push(invalid("pids.limit", limit, reason));
     }
     if let Some(values) = resources.block_io() {
-        block_io(values, &mut errors);
+        block_io(values, errors);
     }
     for (file, value) in resources.unified().iter().flatten() {
         let number = value == "max" || value.starts_with(|first: char| first.is_ascii_digit());
@@ -41,7 +56,6 @@ pub(crate) fn check(resources: &LinuxResources) -> Result<()> {
             errors.push(invalid(format!("unified[{file}]"), value, reason));
         }
     }
-    Error::all(errors)
 }
 
 fn invalid(field: impl Into<String>, value: impl ToString, reason: &'static str) -> Error {
@@ -60,9 +74,28 @@ fn memory(values: &LinuxMemory, errors: &mut Vec<Error>) {
     }
 }
 
+/// v1's swap limit is of memory and swap together, and the kernel keeps it at or above the memory
+/// limit, which is the highest number where none is set.
+fn memory_and_swap(values: &LinuxMemory, errors: &mut Vec<Error>) {
+    let limit = set(values.limit()).filter(|limit| *limit >= 0);
+    let Some(swap) = set(values.swap()).filter(|swap| *swap > 0) else { return };
+    if swap / PAGE < limit.unwrap_or(i64::MAX) / PAGE {
+        let reason = match limit {
+            Some(_) => "is less than the memory limit, which it includes",
+            None => "needs a memory limit beside it",
+        };
+        errors.push(invalid("memory.swap", swap, reason));
+    }
+}
+
 fn cpu(values: &LinuxCpu, errors: &mut Vec<Error>) {
     if let Some(quota) = set(values.quota()).filter(|quota| (1..1_000).contains(quota)) {
         errors.push(invalid("cpu.quota", quota, "is less than the kernel's 1000 microseconds"));
+    }
+    if let (Some(burst), Some(quota @ 1..)) = (values.burst(), values.quota())
+        && burst > quota.unsigned_abs()
+    {
+        errors.push(invalid("cpu.burst", burst, "is more than the quota"));
     }
     if let Some(period) = set(values.period()).filter(|period| !PERIODS.contains(period)) {
         let reason = "is not from 1000 to 1000000 microseconds";
@@ -119,17 +152,23 @@ mod tests {
             (r#"{"memory":{"limit":-2,"reservation":-3}}"#, "memory.limit memory.reservation"),
             (r#"{"cpu":{"quota":999,"period":999,"idle":2}}"#, "cpu.quota cpu.period cpu.idle"),
             (r#"{"cpu":{"cpus":"0-3,7","mems":"0"}}"#, ""),
+            (
+                r#"{"cpu":{"quota":2000,"burst":2001},"pids":{"limit":4194305}}"#,
+                "cpu.burst pids.limit",
+            ),
+            (r#"{"cpu":{"quota":-1,"burst":7},"pids":{"limit":4194304}}"#, ""),
+            (r#"{"memory":{"limit":50000000,"swap":5}}"#, "memory.swap"),
+            (r#"{"memory":{"limit":50000000,"swap":49999999}}"#, ""),
+            (r#"{"memory":{"limit":-1,"swap":5}}"#, "memory.swap"),
+            (r#"{"memory":{"swap":9223372036854771712}}"#, ""),
             (r#"{"cpu":{"cpus":"1-","mems":"x"}}"#, "cpu.cpus cpu.mems"),
             (
                 r#"{"blockIO":{"weight":9,"weightDevice":[{"major":8,"minor":0,"weight":1001}]}}"#,
                 "blockIO.weight blockIO.weightDevice[0].weight",
             ),
         ] {
-            let said = match check(&serde_json::from_str(json).unwrap()) {
-                Ok(()) => Vec::new(),
-                Err(Error::Many(errors)) => errors,
-                Err(error) => vec![error],
-            };
+            let mut said = Vec::new();
+            check(&serde_json::from_str(json).unwrap(), Mode::V1, &mut said);
             let named = said.iter().map(|error| match error {
                 Error::Invalid { field, .. } => field.as_str(),
                 other => panic!("{other}"),

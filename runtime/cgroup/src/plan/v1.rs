@@ -16,6 +16,16 @@ const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
 /// Kernel memory limits are left out, as runc does: kernels since 6.1 don't have them.
 pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Result<Vec<Write>> {
     let mut errors = Vec::new();
+    let writes = collect(resources, memory_now, &mut errors);
+    Error::all(errors).map(|()| writes)
+}
+
+/// The limits that are valid; what is wrong with the others is added to `errors`.
+pub(crate) fn collect(
+    resources: &LinuxResources,
+    memory_now: Option<u64>,
+    errors: &mut Vec<Error>,
+) -> Vec<Write> {
     if resources.unified().as_ref().is_some_and(|files| !files.is_empty()) {
         errors.push(Error::UnifiedOnV1);
     }
@@ -25,7 +35,7 @@ pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Resul
     }
     if let Some(values) = resources.cpu() {
         cpuset(values, &mut writes);
-        errors.extend(cpu(values, &mut writes).err());
+        cpu(values, &mut writes, errors);
     }
     if let Some(limit) = resources.pids() {
         writes.push(pids(limit.limit()));
@@ -34,7 +44,7 @@ pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Resul
         blkio(values, &mut writes);
     }
     if let Some(limits) = resources.hugepage_limits() {
-        errors.extend(hugetlb(limits, "limit_in_bytes", &mut writes).err());
+        hugetlb(limits, "limit_in_bytes", &mut writes, errors);
     }
     if let Some(network) = resources.network() {
         if let Some(class) = set(network.class_id()) {
@@ -42,15 +52,18 @@ pub(crate) fn plan(resources: &LinuxResources, memory_now: Option<u64>) -> Resul
         }
         for (index, priority) in network.priorities().iter().flatten().enumerate() {
             let field = format!("network.priorities[{index}].name");
-            errors.extend(super::check_word(field, priority.name()).err());
+            if let Err(error) = super::check_word(field, priority.name()) {
+                errors.push(error);
+                continue;
+            }
             let value = format!("{} {}", priority.name(), priority.priority());
             writes.push(Write::new("net_prio", "net_prio.ifpriomap", value));
         }
     }
     if let Some(devices) = resources.rdma() {
-        errors.extend(rdma(devices, &mut writes).err());
+        rdma(devices, &mut writes, errors);
     }
-    Error::all(errors).map(|()| writes)
+    writes
 }
 
 /// Whether the order of memory and memory+swap depends on the limit in force.
@@ -116,20 +129,19 @@ fn cpuset(values: &LinuxCpu, writes: &mut Vec<Write>) {
     }
 }
 
-fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
+fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>, errors: &mut Vec<Error>) {
     if let Some(idle) = values.idle() {
         writes.push(Write::new("cpu", "cpu.idle", idle));
     }
     if let Some(shares) = set(values.shares()) {
         if !SHARES.contains(&shares) {
-            return Err(Error::Invalid {
+            errors.push(Error::Invalid {
                 field: "cpu.shares".into(),
                 value: shares.to_string(),
                 reason: "is not from 2 to 262144",
             });
-        }
-        // An idle group has none, and the kernel refuses them.
-        if values.idle() != Some(1) {
+        } else if values.idle() != Some(1) {
+            // An idle group has none, and the kernel refuses them.
             writes.push(Write::new("cpu", "cpu.shares", shares));
         }
     }
@@ -151,7 +163,6 @@ fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(runtime) = set(values.realtime_runtime()) {
         writes.push(Write::new("cpu", "cpu.rt_runtime_us", runtime));
     }
-    Ok(())
 }
 
 fn blkio(values: &LinuxBlockIo, writes: &mut Vec<Write>) {

@@ -13,12 +13,18 @@ use crate::{Error, Result};
 /// real-time scheduling, leaf weights, network class and priorities.
 pub(crate) fn plan(resources: &LinuxResources) -> Result<Vec<Write>> {
     let mut errors = Vec::new();
+    let writes = collect(resources, &mut errors);
+    Error::all(errors).map(|()| writes)
+}
+
+/// The limits that are valid; what is wrong with the others is added to `errors`.
+pub(crate) fn collect(resources: &LinuxResources, errors: &mut Vec<Error>) -> Vec<Write> {
     let mut writes = Vec::new();
     if let Some(limit) = resources.pids() {
         writes.push(pids(limit.limit()));
     }
     if let Some(values) = resources.memory() {
-        errors.extend(memory(values, &mut writes).err());
+        memory(values, &mut writes, errors);
     }
     if let Some(values) = resources.block_io() {
         io(values, &mut writes);
@@ -27,15 +33,15 @@ pub(crate) fn plan(resources: &LinuxResources) -> Result<Vec<Write>> {
         cpu(values, &mut writes);
     }
     if let Some(limits) = resources.hugepage_limits() {
-        errors.extend(hugetlb(limits, "max", &mut writes).err());
+        hugetlb(limits, "max", &mut writes, errors);
     }
     if let Some(devices) = resources.rdma() {
-        errors.extend(rdma(devices, &mut writes).err());
+        rdma(devices, &mut writes, errors);
     }
     if let Some(files) = resources.unified() {
-        errors.extend(unified(files, &mut writes).err());
+        unified(files, &mut writes, errors);
     }
-    Error::all(errors).map(|()| writes)
+    writes
 }
 
 /// Whether a threaded cgroup can't have these limits.
@@ -50,12 +56,16 @@ fn bytes(value: i64) -> String {
     if value == -1 { "max".into() } else { value.to_string() }
 }
 
-fn memory(values: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
+fn memory(values: &LinuxMemory, writes: &mut Vec<Write>, errors: &mut Vec<Error>) {
     let limit = set(values.limit());
-    if let Some(swap) = swap(limit.unwrap_or(0), values.swap().unwrap_or(0))? {
-        // A kernel without swap accounting does as these two values say.
-        let otherwise = if matches!(swap, -1 | 0) { Otherwise::Skip } else { Otherwise::Fail };
-        writes.push(Write::new("memory", "memory.swap.max", bytes(swap)).otherwise(otherwise));
+    match swap(limit.unwrap_or(0), values.swap().unwrap_or(0)) {
+        Ok(None) => {}
+        Ok(Some(swap)) => {
+            // A kernel without swap accounting does as these two values say.
+            let otherwise = if matches!(swap, -1 | 0) { Otherwise::Skip } else { Otherwise::Fail };
+            writes.push(Write::new("memory", "memory.swap.max", bytes(swap)).otherwise(otherwise));
+        }
+        Err(error) => errors.push(error),
     }
     if let Some(limit) = limit {
         writes.push(Write::new("memory", "memory.max", bytes(limit)));
@@ -63,7 +73,6 @@ fn memory(values: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
     if let Some(reservation) = set(values.reservation()) {
         writes.push(Write::new("memory", "memory.low", bytes(reservation)));
     }
-    Ok(())
 }
 
 /// The swap limit. `swap` is v1's, which counts memory and swap together; v2's counts swap alone.
@@ -146,10 +155,9 @@ fn cpu(values: &LinuxCpu, writes: &mut Vec<Write>) {
 }
 
 /// Files by their names, each line of a value a write of its own. In the order of the names.
-fn unified(files: &HashMap<String, String>, writes: &mut Vec<Write>) -> Result<()> {
+fn unified(files: &HashMap<String, String>, writes: &mut Vec<Write>, errors: &mut Vec<Error>) {
     let mut files: Vec<_> = files.iter().collect();
     files.sort();
-    let mut errors = Vec::new();
     for (file, value) in files {
         let invalid = |reason| Error::Invalid {
             field: format!("unified[{file}]"),
@@ -174,5 +182,4 @@ fn unified(files: &HashMap<String, String>, writes: &mut Vec<Write>) -> Result<(
             writes.push(Write { unified: true, ..write });
         }
     }
-    Error::all(errors)
 }

@@ -6,6 +6,7 @@
 //! in, are judged by what there is.
 
 mod finding;
+mod hooks;
 mod overlay;
 mod trial;
 
@@ -22,7 +23,7 @@ use crate::create::CreateOptions;
 use crate::error::Error;
 use crate::network;
 use crate::place;
-use crate::plan::{self, InitPlan, capability, flag};
+use crate::plan::{self, capability, flag, namespace, net_device};
 use crate::report::Report;
 
 /// Everything that keeps `dir` from becoming a container, and what the container will go without.
@@ -42,36 +43,44 @@ fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
     let id = format!("check-{}", std::process::id());
     let options = CreateOptions::trial(&id, bundle, systemd_cgroup);
     let mut report = Report::default();
-    let mut warnings = ungranted(bundle);
+    let mut others = ungranted(bundle);
+    others.extend(hooks::missing(bundle));
     if let Some(cgroup) = place::locate(&options, &mut report) {
         let planned = report.keep(plan::build(&plan::Input::new(&options, &cgroup)));
         report.keep(place::plan_scope(bundle, &cgroup));
+        report.take(devices(bundle));
         if let Some((init, _)) = planned {
-            report.take(devices(&init));
             // In our own mount namespace, as create does it: the trial has one where it may do more.
             let copied: Result<(), Error> =
                 if init.rootfs.opened_by_init { Ok(()) } else { init.rootfs.open_root() };
             if report.keep(copied).is_some()
                 && let Err(why) = trial::run(&options, &cgroup, &mut report)
             {
-                warnings.push(Finding::warning("root.path", why));
+                others.push(Finding::warning("root.path", why));
             }
         }
         lacking(bundle, &cgroup).into_iter().for_each(|error| report.push(error));
     }
     let errors = report.found().into_iter().map(Finding::new);
-    let mut findings: Vec<Finding> = errors.chain(warnings).collect();
+    let mut findings: Vec<Finding> = errors.chain(others).collect();
     findings.iter_mut().for_each(|finding| finding.locate(bundle));
     findings
 }
 
 /// Network devices that are not there, or that have no place in the container.
-fn devices(init: &InitPlan) -> Result<(), Error> {
-    if init.net_devices.is_empty() {
+fn devices(bundle: &Bundle) -> Result<(), Error> {
+    let Some(linux) = bundle.spec.linux() else { return Ok(()) };
+    let devices = net_device::valid(linux);
+    if devices.is_empty() || !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
-    let joined = init.namespaces.join.iter().find(|(kind, ..)| *kind == flag::NET);
-    network::lacks(&init.net_devices, joined.map(|(_, _, namespace)| namespace.as_fd()))
+    // What is wrong with them is told by the plan.
+    let namespaces = namespace::plan(linux, &mut Report::default());
+    if !namespaces.has(flag::NET) {
+        return Ok(());
+    }
+    let joined = namespaces.join.iter().find(|(kind, ..)| *kind == flag::NET);
+    network::lacks(&devices, joined.map(|(_, _, namespace)| namespace.as_fd()))
 }
 
 /// What the control groups here can't do.

@@ -7,7 +7,7 @@ use super::{finding, overlay};
 use crate::create::{CreateOptions, new_state, proceed};
 use crate::error::{Context, Error, Os};
 use crate::idmap::Translator;
-use crate::plan::{self, InitPlan, Source, flag, namespace};
+use crate::plan::{self, DevicePlan, InitPlan, Source, flag, namespace};
 use crate::process::describe;
 use crate::report::Report;
 use crate::spawn::{self, Handover};
@@ -16,6 +16,9 @@ use crate::sync::{Channel, Message};
 
 /// Trials until one succeeds, or fails for something that can't be left out of the next.
 const MOST: usize = 100;
+
+/// The path of /dev/null, as plans have it.
+const NULL: &str = "dev/null";
 
 /// Adds what init, or we for it, can't do. The error is why there was no trial.
 pub(super) fn run(
@@ -138,11 +141,17 @@ fn leave_out(plan: &mut InitPlan, field: &str) {
         plan.rootfs.masked.clear();
     } else if is("linux.readonlyPaths") {
         plan.rootfs.readonly_paths.clear();
-    } else if is("linux.devices[") {
-        let list = plan.rootfs.devices.iter_mut();
-        list.for_each(|list| list.retain(|one| !one.step().starts_with(&format!("{field}:"))));
     } else if is("linux.devices") {
-        plan.rootfs.devices = None;
+        // Without a number it is one of the default devices.
+        let failed = |one: &DevicePlan| match one.index {
+            Some(_) => one.step().starts_with(&format!("{field}:")),
+            None => field == "linux.devices",
+        };
+        if plan.rootfs.devices.iter().flatten().any(|one| failed(one) && one.path == NULL) {
+            // It is what would cover files.
+            plan.rootfs.masked.clear();
+        }
+        plan.rootfs.devices.iter_mut().for_each(|list| list.retain(|one| !failed(one)));
     } else if is("process.apparmorProfile") {
         plan.process.apparmor = None;
     } else if is("process.selinuxLabel") {

@@ -13,7 +13,7 @@ mod label;
 mod mount;
 pub(crate) mod mount_options;
 pub(crate) mod namespace;
-mod net_device;
+pub(crate) mod net_device;
 mod number_list;
 mod owner;
 mod process;

@@ -27,19 +27,10 @@ impl NetDevice {
 
 /// Checks `linux.netDevices`; the list is sorted by the names on the host.
 pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<NetDevice>, Error> {
-    let mut devices: Vec<NetDevice> = linux
-        .net_devices()
-        .iter()
-        .flatten()
-        .map(|(host, device)| {
-            let name = device.name().as_ref().filter(|name| !name.is_empty());
-            NetDevice { host: host.clone(), name: name.unwrap_or(host).clone() }
-        })
-        .collect();
+    let devices = list(linux);
     if devices.is_empty() {
         return Ok(devices);
     }
-    devices.sort_unstable_by(|a, b| a.host.cmp(&b.host));
     let mut report = Report::default();
     if !namespaces.has(flag::NET) {
         report.add(
@@ -64,6 +55,25 @@ pub(crate) fn plan(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<NetDevi
         }
     }
     report.finish(Some(devices))
+}
+
+/// Those that have valid names.
+pub(crate) fn valid(linux: &Linux) -> Vec<NetDevice> {
+    let mut devices = list(linux);
+    devices.retain(|one| refusal(&one.host).is_none() && refusal(&one.name).is_none());
+    devices
+}
+
+fn list(linux: &Linux) -> Vec<NetDevice> {
+    let given = linux.net_devices().iter().flatten();
+    let mut devices: Vec<NetDevice> = given
+        .map(|(host, device)| {
+            let name = device.name().as_ref().filter(|name| !name.is_empty());
+            NetDevice { host: host.clone(), name: name.unwrap_or(host).clone() }
+        })
+        .collect();
+    devices.sort_unstable_by(|a, b| a.host.cmp(&b.host));
+    devices
 }
 
 /// What the kernel's dev_valid_name() refuses, and `%`, with which it makes up a name.

@@ -111,9 +111,6 @@ pub(crate) fn plan(
         true => report.take(console_size(&field("consoleSize"), process)),
         false => None,
     };
-    if let Some(score) = process.oom_score_adj().filter(|score| !(-1000..=1000).contains(score)) {
-        report.add(field("oomScoreAdj"), format!("{score} is not within -1000 and 1000"));
-    }
     let user = process.user();
     // To setresuid(2) and its kin, this number says "leave it as it is", which is root.
     let groups = user.additional_gids().iter().flatten().copied();
