@@ -20,6 +20,7 @@ pub const CASES: &[Case] = &[
     Case::new("cgroups-v1/kernel-memory-is-left-alone", kernel_memory).needs(V1),
     Case::new("cgroups-v1/out-of-memory-killer", oom_killer).needs(V1),
     Case::new("cgroups-v1/memory-in-use-is-not-cut", in_use).needs(V1),
+    Case::new("cgroups-v1/memory-limit-too-low", too_low).needs(V1),
     Case::new("cgroups-v1/burst", burst).needs(V1).not_on(NEWER),
     Case::new("cgroups-v1/idle", idle).needs(V1).not_on(NEWER),
     Case::new("cgroups-v1/real-time", real_time).needs(&[Need::V1, Need::RealTimeGroups]),
@@ -178,18 +179,29 @@ fn refused_weights(env: &mut Env) -> Outcome {
     let (major, minor) = disk()?;
     let one = |key: &str| json!([{"major": major, "minor": minor, key: 300}]);
     let device = format!("{major}:{minor} 300");
-    for (block, file) in [
-        (json!({"weightDevice": one("weight")}), "weight_device"),
-        (json!({"weightDevice": one("leafWeight")}), "leaf_weight_device"),
-        (json!({"leafWeight": 300}), "leaf_weight"),
+    let entry = "linux.resources.blockIO.weightDevice[0]";
+    for (block, file, field) in [
+        (json!({"weightDevice": one("weight")}), "weight_device", entry),
+        (json!({"weightDevice": one("leafWeight")}), "leaf_weight_device", entry),
+        (json!({"leafWeight": 300}), "leaf_weight", "linux.resources.blockIO.leafWeight"),
     ] {
-        let words: &[&str] = match env.is(Peer::Ghost) && file.ends_with("device") {
-            true => &[file, &device],
-            false => &[file],
+        let words: &[&str] = match (env.is(Peer::Ghost), file.ends_with("device")) {
+            (true, true) => &[file, field, &device],
+            (true, false) => &[file, field],
+            (false, _) => &[file],
         };
         refused(env, &json!({"blockIO": block}), words)?;
     }
     Ok(())
+}
+
+/// The container's process does not live to run the program.
+pub fn too_low(env: &mut Env) -> Outcome {
+    let words: &[&str] = match env.is(Peer::Ghost) {
+        true => &["linux.resources.memory.limit", "4096"],
+        false => &[],
+    };
+    refused(env, &json!({"memory": {"limit": 4096}}), words)
 }
 
 /// `blockIO` with another rate for each of a disk's four throttles.
@@ -205,6 +217,14 @@ pub fn throttled(major: u64, minor: u64) -> serde_json::Value {
 
 fn throttles(env: &mut Env) -> Outcome {
     let (major, minor) = disk()?;
+    let rates = json!([
+        {"major": major, "minor": minor, "rate": 1_048_576},
+        {"major": 4000, "minor": 0, "rate": 7},
+    ]);
+    let field = "linux.resources.blockIO.throttleReadBpsDevice[1]";
+    let words = ["blkio.throttle.read_bps_device", field, "4000:0 7"];
+    let words = if env.is(Peer::Ghost) { &words[..] } else { &words[..1] };
+    refused(env, &json!({"blockIO": {"throttleReadBpsDevice": rates}}), words)?;
     let block = throttled(major, minor);
     let id = limited(env, "c", json!({"blockIO": block}))?;
     let line = |rate: u64| format!("{major}:{minor} {rate}");

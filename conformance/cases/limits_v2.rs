@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cgroups_v2::{check, group_of, writable_cgroups};
-use super::limits_v1::{disk, in_use, refused, throttled};
+use super::limits_v1::{disk, in_use, refused, throttled, too_low};
 use crate::bundle::Bundle;
 use crate::case::{Case, Need, Outcome, Peer};
 use crate::ensure_eq;
@@ -24,6 +24,7 @@ pub const CASES: &[Case] = &[
     Case::new("cgroups-v2/memory-in-use-is-not-cut", in_use)
         .needs(CONTROLLERS)
         .not_on(&[(Peer::Runc, "runc 1.1 does not check")]),
+    Case::new("cgroups-v2/memory-limit-too-low", too_low).needs(CONTROLLERS),
     Case::new("cgroups-v2/burst", burst).needs(CONTROLLERS).not_on(NEWER),
     Case::new("cgroups-v2/idle", idle).needs(CONTROLLERS).not_on(NEWER),
     Case::new("cgroups-v2/block-throttles", throttles).needs(CONTROLLERS),
@@ -98,6 +99,12 @@ fn weights(env: &mut Env) -> Outcome {
 }
 
 fn huge_pages(env: &mut Env) -> Outcome {
+    let limits = json!({"hugepageLimits": [
+        {"pageSize": "2MB", "limit": 4_194_304},
+        {"pageSize": "3MB", "limit": 4_194_304},
+    ]});
+    let words = ["hugetlb.3MB.max", "linux.resources.hugepageLimits[1]"];
+    refused(env, &limits, if env.is(Peer::Ghost) { &words } else { &[] })?;
     let limits = json!({"hugepageLimits": [
         {"pageSize": "2MB", "limit": 4_194_304},
         {"pageSize": "1GB", "limit": 1_073_741_824},

@@ -252,6 +252,13 @@ fn bad_annotations(env: &mut Env) -> Outcome {
         bundle.config["annotations"] = json!({ &key: value });
         names(env, call(env, &bundle, "c")?, &[&key])?;
     }
+    // These are values, only not such as systemd takes.
+    for (name, value) in [("MemoryHigh", "'much'"), ("NoSuchProp", "'x'"), ("Description", "5")] {
+        let key = format!("org.systemd.property.{name}");
+        bundle.config["annotations"] = json!({ &key: value });
+        let field = format!("annotations[{key}]: ");
+        names(env, call(env, &bundle, "c")?, &[&field, value, "systemd: start unit"])?;
+    }
     env.nothing_left()
 }
 

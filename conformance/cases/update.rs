@@ -372,6 +372,19 @@ fn refused(env: &mut Env) -> Outcome {
     Ok(())
 }
 
+/// What is no `linux.resources`, and words of the error.
+const BAD_RESOURCES: &[(&str, &[&str])] = &[
+    ("[]", &["standard input:1:", "sequence"]),
+    (
+        "{\n\"pids\": {\"limit\": \"x\"}}",
+        &["standard input:2:", ": pids.limit: invalid type: string"],
+    ),
+    (
+        r#"{"devices": [{"allow": true}, {"allow": true, "type": "q"}]}"#,
+        &["standard input:1:", ": devices[1].type: unknown variant `q`"],
+    ),
+];
+
 fn bad_values(env: &mut Env) -> Outcome {
     let id = running(env, "b", &[])?;
     for flag in
@@ -383,6 +396,15 @@ fn bad_values(env: &mut Env) -> Outcome {
     }
     for text in ["", "{", r#"{"memory": {"limit": "1"}}"#, "[]"] {
         env.runtime(&["update", "--resources=-", &id]).stdin(input(env, text)?).exits(1)?;
+    }
+    // runc and crun pass some of these over.
+    let bad = if env.is(Peer::Ghost) { BAD_RESOURCES } else { &[] };
+    for (text, words) in bad {
+        let call = env.runtime(&["update", "--resources=-", &id]).stdin(input(env, text)?);
+        let output = call.exits(1)?;
+        for word in *words {
+            ensure!(output.stderr.contains(word), "{text}: no {word:?} in {output}");
+        }
     }
     let missing = env.dir.join("nope").to_string_lossy().into_owned();
     let output = env.runtime(&["update", "--resources", &missing, &id]).exits(1)?;

@@ -191,6 +191,17 @@ pub enum Error {
         #[source]
         source: BusError,
     },
+    /// systemd did not start a scope that has properties by annotations.
+    #[error("{annotations}: systemd: start unit {unit}")]
+    UnitProperties {
+        /// Those that may be why, with their values.
+        annotations: String,
+        /// The unit.
+        unit: String,
+        /// Why not.
+        #[source]
+        source: BusError,
+    },
     /// `linux.resources.unified` where there is no pure v2 hierarchy.
     #[error("linux.resources.unified: cannot be used on cgroup v1")]
     UnifiedOnV1,

@@ -19,6 +19,8 @@ pub(crate) struct Write {
     pub controller: Cow<'static, str>,
     pub file: Cow<'static, str>,
     pub value: String,
+    /// Which entry of a list it comes from, for errors.
+    pub index: Option<usize>,
     pub otherwise: Otherwise,
     /// It is named in `unified`.
     pub unified: bool,
@@ -48,6 +50,7 @@ impl Write {
             controller: controller.into(),
             file: file.into(),
             value: value.to_string(),
+            index: None,
             otherwise: Otherwise::Fail,
             unified: false,
         }
@@ -55,6 +58,10 @@ impl Write {
 
     pub(crate) fn otherwise(self, otherwise: Otherwise) -> Write {
         Write { otherwise, ..self }
+    }
+
+    pub(crate) fn of_entry(self, index: usize) -> Write {
+        Write { index: Some(index), ..self }
     }
 }
 
@@ -86,11 +93,10 @@ fn hugetlb(
             });
             continue;
         }
-        writes.push(Write::new("hugetlb", format!("hugetlb.{size}.{suffix}"), limit.limit()));
-        writes.push(
-            Write::new("hugetlb", format!("hugetlb.{size}.rsvd.{suffix}"), limit.limit())
-                .otherwise(Otherwise::Skip),
-        );
+        let write = |file| Write::new("hugetlb", file, limit.limit()).of_entry(index);
+        writes.push(write(format!("hugetlb.{size}.{suffix}")));
+        let reserved = write(format!("hugetlb.{size}.rsvd.{suffix}"));
+        writes.push(reserved.otherwise(Otherwise::Skip));
     }
 }
 

@@ -45,6 +45,12 @@ use value::Value;
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 /// systemd's error for a unit that is there, be it as a failed one.
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
+/// What systemd, or the bus, answers whatever the properties are.
+const NOT_ABOUT_PROPERTIES: [&str; 3] = [
+    UNIT_EXISTS,
+    "org.freedesktop.DBus.Error.AccessDenied",
+    "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+];
 /// What to do about other jobs on the unit: theirs are cancelled.
 const MODE: &str = "replace";
 
@@ -82,6 +88,8 @@ pub(crate) struct Scope {
 pub(crate) struct Start {
     /// In order: a later one wins.
     properties: Vec<(String, Value)>,
+    /// The annotations that some of them come from.
+    annotations: Vec<(String, String)>,
     idle: bool,
 }
 
@@ -132,13 +140,14 @@ impl Scope {
         let limits = writes.and_then(|writes| Ok((property::plan(&writes)?, writes)));
         let devices = device::plan(resources);
         match (given, limits, devices) {
-            (Ok(Annotations(given)), Ok((limits, writes)), Ok(devices)) => {
-                properties.extend(given);
+            (Ok(given), Ok((limits, writes)), Ok(devices)) => {
+                let annotations = given.given;
+                properties.extend(given.properties);
                 properties.extend(resources.and_then(property::oom_policy));
                 properties.extend(limits.list);
                 properties.extend(block::properties(&limits.devices));
                 properties.extend(devices);
-                Ok((Start { properties, idle: limits.idle }, writes))
+                Ok((Start { properties, annotations, idle: limits.idle }, writes))
             }
             (given, limits, devices) => {
                 let errors = [given.err(), limits.err(), devices.err()];
@@ -176,7 +185,15 @@ impl Scope {
             // That it could not be started is what the caller is told.
             let _ = self.reset(&mut bus);
         }
-        result.map_err(|source| self.failed("start", source))
+        result.map_err(|source| match &source {
+            BusError::Refused { name, message }
+                if !start.annotations.is_empty() && !NOT_ABOUT_PROPERTIES.contains(&&**name) =>
+            {
+                let annotations = annotation::blamed(&start.annotations, message);
+                Error::UnitProperties { annotations, unit: self.unit.clone(), source }
+            }
+            _ => self.failed("start", source),
+        })
     }
 
     /// Changes the scope's limits, as `writes` changes the cgroup's.

@@ -300,8 +300,10 @@ impl<'a> Creation<'a> {
                 _ => {
                     let exit = self.process.take().and_then(|process| process.wait().ok());
                     let mut how = exit.map_or_else(String::new, describe);
-                    if exit == Some(Exit::Signal(SIGKILL)) && has_memory_limit(bundle) {
-                        how.push_str("; linux.resources.memory.limit may be too low");
+                    let limit = memory_limit(bundle).filter(|limit| *limit > 0);
+                    if let (Some(Exit::Signal(SIGKILL)), Some(limit)) = (exit, limit) {
+                        let text = format!("; linux.resources.memory.limit {limit} may be too low");
+                        how.push_str(&text);
                     }
                     return Err(Error::InitEnded { step, how });
                 }
@@ -368,9 +370,9 @@ impl<'a> Creation<'a> {
     }
 }
 
-fn has_memory_limit(bundle: &Bundle) -> bool {
-    let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-    resources.and_then(|r| r.memory().as_ref()).is_some_and(|memory| memory.limit().is_some())
+fn memory_limit(bundle: &Bundle) -> Option<i64> {
+    let resources = bundle.spec.linux().as_ref()?.resources().as_ref()?;
+    resources.memory().as_ref()?.limit()
 }
 
 pub(crate) fn proceed(channel: &Channel) -> Result<(), Error> {

@@ -57,4 +57,5 @@ pub use plan::scheduling::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};
 pub use process::Process;
 pub use store::Store;
 pub use time::rfc3339;
+pub use update::read_resources;
 pub use watch::{Event, Watch};

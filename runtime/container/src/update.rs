@@ -1,11 +1,14 @@
 //! update: other limits for a container that is there.
 
+use std::path::Path;
+
 use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::container::{Container, Status};
 use crate::error::Error;
 use crate::intel_rdt::{Change, change, mount_point};
+use crate::type_errors;
 
 /// Limits whose values the kernel or the cgroup files tie together: where one changes, the others
 /// are set again as they were.
@@ -63,6 +66,18 @@ impl Container {
             .and_then(|text| serde_json::from_slice(&text))
             .map_err(|error| broken(&self.state.id, &error))
     }
+}
+
+/// Reads `linux.resources` alone, as `update --resources` takes it; `name` is its file's, for errors.
+///
+/// # Errors
+///
+/// All that is not of its type, each with its place in the text.
+pub fn read_resources(name: &Path, text: &[u8]) -> Result<LinuxResources, Error> {
+    // As an object first: a structure would be read from an array too.
+    let read = serde_json::from_slice::<Map<String, Value>>(text)
+        .and_then(|_| serde_json::from_slice(text));
+    read.or_else(|error| Ok(type_errors::all(name, text, error).value()?.0))
 }
 
 /// What a container's state keeps of its limits; none where there are none.

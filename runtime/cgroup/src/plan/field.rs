@@ -48,6 +48,14 @@ impl Write {
         if self.unified {
             return format!("unified[{}]", self.file);
         }
+        let mut field = self.object();
+        if let Some(index) = self.index {
+            field.push_str(&format!("[{index}]"));
+        }
+        field
+    }
+
+    fn object(&self) -> String {
         match &*self.file {
             "cpu.max" if self.value.starts_with("max") => "cpu.period".to_owned(),
             "io.weight" | "io.bfq.weight" if self.value.contains(':') => {

@@ -57,7 +57,7 @@ pub(crate) fn collect(
                 continue;
             }
             let value = format!("{} {}", priority.name(), priority.priority());
-            writes.push(Write::new("net_prio", "net_prio.ifpriomap", value));
+            writes.push(Write::new("net_prio", "net_prio.ifpriomap", value).of_entry(index));
         }
     }
     if let Some(devices) = resources.rdma() {
@@ -176,15 +176,16 @@ fn blkio(values: &LinuxBlockIo, writes: &mut Vec<Write>) {
     if let Some(value) = set(values.leaf_weight()) {
         writes.push(Write::new("blkio", "blkio.leaf_weight", value));
     }
-    for device in values.weight_device().iter().flatten() {
+    for (index, device) in values.weight_device().iter().flatten().enumerate() {
         let numbers = format!("{}:{}", device.major(), device.minor());
         if let Some(value) = set(device.weight()) {
             let value = format!("{numbers} {value}");
-            writes.push(weight("blkio.weight_device", "blkio.bfq.weight_device", value));
+            let write = weight("blkio.weight_device", "blkio.bfq.weight_device", value);
+            writes.push(write.of_entry(index));
         }
         if let Some(value) = set(device.leaf_weight()) {
             let value = format!("{numbers} {value}");
-            writes.push(Write::new("blkio", "blkio.leaf_weight_device", value));
+            writes.push(Write::new("blkio", "blkio.leaf_weight_device", value).of_entry(index));
         }
     }
     for (file, devices) in [
@@ -193,9 +194,9 @@ fn blkio(values: &LinuxBlockIo, writes: &mut Vec<Write>) {
         ("blkio.throttle.read_iops_device", values.throttle_read_iops_device()),
         ("blkio.throttle.write_iops_device", values.throttle_write_iops_device()),
     ] {
-        for device in devices.iter().flatten() {
+        for (index, device) in devices.iter().flatten().enumerate() {
             let value = format!("{} {}", numbers(device), device.rate());
-            writes.push(Write::new("blkio", file, value));
+            writes.push(Write::new("blkio", file, value).of_entry(index));
         }
     }
 }

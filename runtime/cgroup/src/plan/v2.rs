@@ -98,14 +98,13 @@ fn io(values: &LinuxBlockIo, writes: &mut Vec<Write>) {
         let instead = Otherwise::Instead("io.weight", weight::io(value).to_string());
         writes.push(Write::new("io", "io.bfq.weight", value).otherwise(instead));
     }
-    for device in values.weight_device().iter().flatten() {
+    for (index, device) in values.weight_device().iter().flatten().enumerate() {
         if let Some(value) = set(device.weight()) {
             let numbers = format!("{}:{}", device.major(), device.minor());
             let instead =
                 Otherwise::Instead("io.weight", format!("{numbers} {}", weight::io(value)));
-            writes.push(
-                Write::new("io", "io.bfq.weight", format!("{numbers} {value}")).otherwise(instead),
-            );
+            let write = Write::new("io", "io.bfq.weight", format!("{numbers} {value}"));
+            writes.push(write.otherwise(instead).of_entry(index));
         }
     }
     for (key, devices) in [
@@ -114,10 +113,11 @@ fn io(values: &LinuxBlockIo, writes: &mut Vec<Write>) {
         ("riops", values.throttle_read_iops_device()),
         ("wiops", values.throttle_write_iops_device()),
     ] {
-        for device in devices.iter().flatten() {
+        for (index, device) in devices.iter().flatten().enumerate() {
             // v1 lifts a limit by 0, which v2 refuses.
             let rate = set(Some(device.rate())).map_or("max".into(), |rate| rate.to_string());
-            writes.push(Write::new("io", "io.max", format!("{} {key}={rate}", numbers(device))));
+            let write = Write::new("io", "io.max", format!("{} {key}={rate}", numbers(device)));
+            writes.push(write.of_entry(index));
         }
     }
 }

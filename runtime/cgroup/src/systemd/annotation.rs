@@ -9,21 +9,40 @@ const PREFIX: &str = "org.systemd.property.";
 /// Microseconds a second.
 const SECOND: u64 = 1_000_000;
 
+/// Annotations that are properties, as errors name them, in order. systemd's answer may name the one
+/// it does not take; else it is any of them.
+pub(crate) fn blamed(given: &[(String, String)], answer: &str) -> String {
+    let mut named: Vec<_> = given
+        .iter()
+        .filter(|(key, _)| key.strip_prefix(PREFIX).is_some_and(|name| answer.contains(name)))
+        .collect();
+    if named.is_empty() {
+        named = given.iter().collect();
+    }
+    let texts = named.iter().map(|(key, value)| format!("annotations[{key}]: {value:?}"));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
 /// The properties that annotations ask for, by their names.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Annotations(pub Vec<(String, Value)>);
+pub(crate) struct Annotations {
+    pub properties: Vec<(String, Value)>,
+    /// As they were given.
+    pub given: Vec<(String, String)>,
+}
 
 impl Annotations {
     /// Picks out the annotations that are properties, and parses their values.
     pub fn parse<'a>(
         annotations: impl IntoIterator<Item = (&'a String, &'a String)>,
     ) -> Result<Annotations> {
-        let (mut properties, mut errors) = (Vec::new(), Vec::new());
+        let (mut properties, mut given, mut errors) = (Vec::new(), Vec::new(), Vec::new());
         // The map they come from has no order.
         let mut annotations: Vec<_> = annotations.into_iter().collect();
         annotations.sort_unstable();
         for (key, text) in annotations {
             let Some(name) = key.strip_prefix(PREFIX) else { continue };
+            given.push((key.clone(), text.clone()));
             match property(name, text) {
                 Ok(property) => properties.push(property),
                 Err(reason) => {
@@ -34,7 +53,7 @@ impl Annotations {
         }
         Error::all(errors)?;
         properties.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Annotations(properties))
+        Ok(Annotations { properties, given })
     }
 }
 
@@ -89,9 +108,23 @@ mod tests {
             ("NoSuchUSec", "uint64 5", "NoSuchUSec", Value::Uint64(5)),
         ] {
             let properties = parse(&format!("{PREFIX}{name}"), text).unwrap();
-            assert_eq!(properties, Annotations(vec![(property.into(), value)]), "{name}");
+            assert_eq!(properties.properties, [(property.into(), value)], "{name}");
         }
-        assert_eq!(parse("org.example", "x").unwrap(), Annotations(vec![]));
+        let none = Annotations { properties: vec![], given: vec![] };
+        assert_eq!(parse("org.example", "x").unwrap(), none);
+    }
+
+    #[test]
+    fn the_one_that_systemd_names_is_blamed() {
+        let given = ["MemoryHigh", "NoSuchProp"]
+            .map(|name| (format!("{PREFIX}{name}"), format!("'{name}'")));
+        let (first, second) = (
+            format!("annotations[{PREFIX}MemoryHigh]: \"'MemoryHigh'\""),
+            format!("annotations[{PREFIX}NoSuchProp]: \"'NoSuchProp'\""),
+        );
+        let answer = "Cannot set property NoSuchProp, or unknown property.";
+        assert_eq!(blamed(&given, answer), second);
+        assert_eq!(blamed(&given, "Invalid argument"), format!("{first}, {second}"));
     }
 
     #[test]

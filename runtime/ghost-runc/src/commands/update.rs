@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches};
 use oci_spec::runtime::{LinuxIntelRdt, LinuxResources};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use crate::cli::{self, Entry, flag};
 use crate::context::Context;
@@ -99,10 +99,7 @@ fn schemas(arguments: &ArgMatches) -> Option<LinuxIntelRdt> {
 fn decode(name: &str, mut from: impl Read) -> Result<LinuxResources, Error> {
     let mut text = Vec::new();
     from.read_to_end(&mut text).map_err(|e| Error::file("read", Path::new(name), e))?;
-    // As an object first: a structure would be read from an array too.
-    serde_json::from_slice::<Map<String, Value>>(&text)
-        .and_then(|_| serde_json::from_slice(&text))
-        .map_err(|source| Error::Resources { name: name.to_owned(), source })
+    Ok(container::read_resources(Path::new(name), &text)?)
 }
 
 fn from_flags(arguments: &ArgMatches) -> Result<LinuxResources, Error> {
