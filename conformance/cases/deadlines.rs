@@ -15,7 +15,6 @@ use crate::{ensure, ensure_eq};
 /// The cases of this area.
 pub const CASES: &[Case] = &[
     Case::new("deadlines/lock-that-another-command-has", lock)
-        .needs(&[Need::Native])
         .not_on(&[(Peer::Runc, "runc has no such lock"), (Peer::Crun, "crun has no such lock")]),
     Case::new("deadlines/process-that-does-not-freeze", wedged)
         .needs(&[Need::V2, Need::Command("mkfs.ext4"), Need::Command("fsfreeze")])

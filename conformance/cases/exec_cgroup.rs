@@ -20,12 +20,11 @@ pub const CASES: &[Case] = &[
     Case::new("exec-cgroup/v2", v2).needs(&[Need::V2]).not_on(CRUN),
     Case::new("exec-cgroup/v1-of-every-controller", v1_all).needs(&[Need::V1]),
     Case::new("exec-cgroup/v1-by-controller", v1_each).needs(&[Need::V1]),
+    // In the VM the frozen container has not come to be paused, for a reason that is not known.
     Case::new("exec-cgroup/v2-that-the-container-froze", v2_frozen)
         .needs(&[Need::V2, Need::Native])
         .not_on(FOR_EVER),
-    Case::new("exec-cgroup/v1-that-is-frozen", v1_frozen)
-        .needs(&[Need::V1, Need::Native])
-        .not_on(FOR_EVER),
+    Case::new("exec-cgroup/v1-that-is-frozen", v1_frozen).needs(&[Need::V1]).not_on(FOR_EVER),
     Case::new("exec-cgroup/bad-values", bad).not_on(&[
         (Peer::Runc, "runc 1.1 takes a controller twice"),
         (Peer::Crun, "takes one path only, in its own words"),

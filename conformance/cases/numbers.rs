@@ -18,7 +18,7 @@ const LIBSECCOMP: &[(Peer, &str)] = &[
 ];
 
 /// Whatever the kernel, the numbers are the same.
-const TRACED: &[Need] = &[Need::Native, Need::Command("strace")];
+const TRACED: &[Need] = &[Need::Command("strace")];
 
 /// The cases of this area.
 pub const CASES: &[Case] = &[

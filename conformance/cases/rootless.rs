@@ -67,7 +67,6 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/cve-2019-5736-entrypoint-is-a-binary-of-the-users", own_binary_entrypoint)
         .not_on(RUNC_ALONE),
     Case::new("rootless/cve-2019-5736-overwrite-a-binary-of-the-users", own_binary_exec)
-        .needs(&[Need::Native])
         .not_on(RUNC_ALONE),
     Case::new("rootless/root-of-a-user-namespace", userns_root).needs(TOOLS).not_on(RUNC_ALONE),
     Case::new("rootless/nested-user-namespace", nested).needs(TOOLS).not_on(RUNC_ALONE),

@@ -70,7 +70,10 @@ pub enum Need {
     V2Controllers,
     /// Memory, cpu and pids controllers on either version.
     Controllers,
-    /// A machine that is not emulated: for what takes long and shows nothing new in the VM.
+    /// A machine that is not emulated. It counts as a view, so that what needs it is no skip of the
+    /// VM: for engines, long comparisons with runc, tools of the shell and counts of system calls,
+    /// none of which depends on what only the VM has. What proves a field of the runtime-spec must
+    /// not need it.
     Native,
     /// AppArmor enabled in the kernel.
     AppArmor,
