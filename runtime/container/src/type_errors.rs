@@ -50,8 +50,19 @@ impl<T> Rest<T> {
             let number = |(_, index): &(&str, &str)| index.parse::<usize>().is_ok();
             let part = list.filter(number).map_or(blanked.as_str(), |(list, _)| list);
             // Much depends on which namespaces there are.
-            !touches(part) && !part.starts_with("linux.namespaces")
+            !touches(part)
+                && !is_of_one_entry(blanked, path)
+                && !part.starts_with("linux.namespaces")
         })
+    }
+}
+
+/// Whether the two are values of one entry of a list or map, which are often judged by each other: a
+/// limit's soft and hard, a mount's type and destination.
+fn is_of_one_entry(one: &str, other: &str) -> bool {
+    match (one.rsplit_once('.'), other.rsplit_once('.')) {
+        (Some((one, _)), Some((other, _))) => one == other && one.ends_with(']'),
+        _ => false,
     }
 }
 
@@ -284,6 +295,8 @@ mod tests {
         }
         let rest = Rest { value: (), blanked: vec!["linux.namespaces[1].type".to_owned()] };
         assert!(!rest.proves("hostname"));
+        let rest = Rest { value: (), blanked: vec!["process.rlimits[1].hard".to_owned()] };
+        assert!(!rest.proves("process.rlimits[1].soft") && rest.proves("process.rlimits[0].soft"));
     }
 
     #[test]

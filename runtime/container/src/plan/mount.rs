@@ -264,6 +264,8 @@ pub(crate) fn may_cover(inside_proc: &str) -> bool {
 fn check_proc(destination: &str, fstype: &str, options: &Options) -> Result<(), String> {
     match destination.strip_prefix("proc") {
         Some("") if fstype == "proc" || options.bind => Ok(()),
+        // What is no type at all is told of that.
+        Some("") if fstype.is_empty() || fstype.contains('\0') => Ok(()),
         Some("") => Err(format!("a mount of type {fstype:?} can't cover /proc")),
         Some(inside) => match inside.strip_prefix('/') {
             Some(inside) if !may_cover(inside) => {

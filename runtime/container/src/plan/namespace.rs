@@ -131,7 +131,7 @@ fn name_of(flag: u64) -> &'static str {
 /// new one, for the checks that follow.
 pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
     let mut namespaces = Namespaces::default();
-    let mut given = 0;
+    let (mut given, mut refused) = (0, 0);
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let flag = flag_of(namespace.typ());
         if given & flag != 0 {
@@ -145,7 +145,7 @@ pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
             Some(path) if !path.is_absolute() => {
                 let reason = format!("{path:?} is not an absolute path");
                 report.add(format!("linux.namespaces[{index}].path"), reason);
-                namespaces.new |= flag;
+                refused |= flag;
             }
             Some(path) => {
                 let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
@@ -155,17 +155,19 @@ pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
                     Ok(fd) if !is_of_type(flag, &fd) => {
                         let reason = format!("{name} is not a {} namespace", name_of(flag));
                         report.add(format!("linux.namespaces[{index}].path"), reason);
+                        refused |= flag;
                     }
                     Ok(fd) => namespaces.join.push((flag, name, fd)),
                     Err(errno) => {
                         let field = format!("linux.namespaces[{index}].path");
                         report.push(Error::host(field, format!("open {name}"), errno));
-                        namespaces.new |= flag;
+                        refused |= flag;
                     }
                 }
             }
         }
     }
+    namespaces.new |= refused;
     if !namespaces.has(flag::MOUNT) {
         let reason = "a mount namespace is required: without one, the host's mounts would change";
         report.add("linux.namespaces", reason);
@@ -175,7 +177,10 @@ pub(crate) fn plan(linux: &Linux, report: &mut Report) -> Namespaces {
         let reason = "a user namespace is required: the caller is not root";
         report.add("linux.namespaces", reason);
     }
-    namespaces.id_maps = report.take(id_maps(linux, &namespaces));
+    if refused & flag::USER == 0 {
+        // Else those are missed that only a new one needs.
+        namespaces.id_maps = report.take(id_maps(linux, &namespaces));
+    }
     namespaces.time_offsets = report.take(time_offsets(linux, &namespaces));
     namespaces
 }
@@ -219,8 +224,7 @@ fn id_maps(linux: &Linux, namespaces: &Namespaces) -> Result<Option<(String, Str
     for (field, mappings) in [("linux.uidMappings", uids), ("linux.gidMappings", gids)] {
         if mappings.is_empty() {
             report.add(field, "missing: a new user namespace needs mappings");
-        } else if !mappings.iter().any(|mapping| mapping.container_id() == 0 && mapping.size() > 0)
-        {
+        } else if !mappings.iter().any(|mapping| mapping.container_id() == 0) {
             report.add(field, "id 0 of the container is not mapped");
         }
         report.take(id_map::check(field, mappings));
