@@ -101,7 +101,7 @@ fn limits_beside(env: &mut Env) -> Outcome {
         ("linux.resources.cpu.shares", "violation"),
         ("linux.resources.memory.swappiness", "violation"),
         ("linux.resources.hugepageLimits[0].pageSize", "violation"),
-        ("linux.resources.hugepageLimits", "host"),
+        ("linux.resources.hugepageLimits[1]", "host"),
         ("linux.resources.blockIO.leafWeight", "host"),
     ] {
         ensure_eq!(find(&findings, path)?["kind"], json!(kind), "kind");
