@@ -53,12 +53,19 @@ fn cgroup_options(bundle: &mut Bundle, options: Value) -> Outcome {
     Ok(())
 }
 
-/// Gives the mount at a place other options; its place in the list.
-fn set_options(bundle: &mut Bundle, destination: &str, options: &Value) -> Result<usize, Failure> {
+/// Makes the mount at a place a new file system with these options; its place in the list.
+fn remake(
+    bundle: &mut Bundle,
+    destination: &str,
+    kind: &str,
+    options: &Value,
+) -> Result<usize, Failure> {
     let mounts = bundle.config["mounts"].as_array_mut().into_iter().flatten().enumerate();
     let found = mounts.into_iter().find(|(_, mount)| mount["destination"] == destination);
     let (index, mount) = found.ok_or_else(|| Failure(format!("no mount at {destination}")))?;
-    mount["options"] = options.clone();
+    *mount = json!({
+        "destination": destination, "type": kind, "source": kind, "options": options,
+    });
     Ok(index)
 }
 
@@ -218,11 +225,11 @@ fn sysfs_options(env: &mut Env) -> Outcome {
         (json!(["ro", "sync"]), "sync"),
         (json!(["iversion"]), "mounts["),
     ] {
-        let index = set_options(&mut bundle, "/sys", &options)?;
+        let index = remake(&mut bundle, "/sys", "sysfs", &options)?;
         let field = format!("mounts[{index}].options (sysfs on /sys)");
         refuses(env, &bundle, &[&field, words])?;
     }
-    set_options(&mut bundle, "/sys", &json!(["rro", "rnoexec", "rw", "async"]))?;
+    remake(&mut bundle, "/sys", "sysfs", &json!(["rro", "rnoexec", "rw", "async"]))?;
     let report = env.probe(&mut bundle)?;
     check_mount(&report, "/sys", "sysfs", &["ro", "noexec"], &[])
 }
@@ -236,14 +243,14 @@ fn proc_shared(env: &mut Env) -> Outcome {
         (json!(["dirsync"]), "dirsync"),
         (json!(["iversion"]), "iversion"),
     ] {
-        let index = set_options(&mut bundle, "/proc", &options)?;
+        let index = remake(&mut bundle, "/proc", "proc", &options)?;
         refuses(env, &bundle, &[&format!("mounts[{index}].options"), words, "bind of the host's"])?;
     }
     for (options, wanted) in [
         (json!(["nosuid", "noexec", "nodev"]), ["rw", "nosuid", "noexec"]),
         (json!(["rro", "rnosuid", "rnoexec"]), ["ro", "nosuid", "noexec"]),
     ] {
-        set_options(&mut bundle, "/proc", &options)?;
+        remake(&mut bundle, "/proc", "proc", &options)?;
         check_mount(&env.probe(&mut bundle)?, "/proc", "proc", &wanted, &[])?;
     }
     Ok(())
