@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::bad_values::put;
 use super::check::{check, find};
 use crate::case::{Case, Need, Outcome, Peer};
 use crate::env::Env;
@@ -21,6 +22,12 @@ pub const CASES: &[Case] = &[
     Case::new("check/findings-beside-others", beside).not_on(GHOST),
     Case::new("check/limits-beside-others", limits_beside).needs(&[Need::V1]).not_on(GHOST),
     Case::new("check/device-that-is-not-made", device).not_on(GHOST),
+    Case::new("check/limits-left-out-on-v1", |env| left_out(env, OF_BOTH))
+        .needs(&[Need::V1])
+        .not_on(GHOST),
+    Case::new("check/limits-left-out-on-v2", |env| left_out(env, &[OF_BOTH, OF_V1].concat()))
+        .needs(&[Need::V2])
+        .not_on(GHOST),
 ];
 
 /// Programs of hooks are looked up: without one, `create` fails, or what comes after it.
@@ -133,5 +140,49 @@ fn device(env: &mut Env) -> Outcome {
     let findings = check(env, &bundle, 1)?;
     ensure!(findings.iter().all(|one| one["path"] == "linux.devices"), "{findings:?}");
     ensure_eq!(findings.len(), 1, "findings {findings:?}");
+    Ok(())
+}
+
+/// Pointers below `linux.resources`, values, and the fields that are warned of.
+type LeftOut = (&'static str, &'static str, &'static str);
+
+const OF_BOTH: &[LeftOut] = &[
+    ("memory/kernel", "16777216", "memory.kernel"),
+    ("memory/kernelTCP", "16777216", "memory.kernelTCP"),
+    ("memory/useHierarchy", "false", "memory.useHierarchy"),
+];
+const OF_V1: &[LeftOut] = &[
+    ("memory/swappiness", "10", "memory.swappiness"),
+    ("memory/disableOOMKiller", "true", "memory.disableOOMKiller"),
+    ("cpu/realtimeRuntime", "1000", "cpu.realtimeRuntime"),
+    ("cpu/realtimePeriod", "900000", "cpu.realtimePeriod"),
+    ("blockIO/leafWeight", "300", "blockIO.leafWeight"),
+    (
+        "blockIO/weightDevice/0",
+        r#"{"major": 8, "minor": 0, "leafWeight": 300}"#,
+        "blockIO.weightDevice[0].leafWeight",
+    ),
+    ("network/classID", "7", "network.classID"),
+    ("network/priorities/0", r#"{"name": "lo", "priority": 5}"#, "network.priorities"),
+];
+
+/// Limits that this version of control groups has no file for work, but not as asked.
+fn left_out(env: &mut Env, limits: &[LeftOut]) -> Outcome {
+    let mut bundle = env.bundle()?;
+    for (pointer, value, _) in limits {
+        put(&mut bundle.config, &format!("/linux/resources/{pointer}"), value)?;
+    }
+    let findings = check(env, &bundle, 0)?;
+    for (_, _, field) in limits {
+        let finding = find(&findings, &format!("linux.resources.{field}"))?;
+        ensure_eq!(finding["kind"], json!("warning"), "{finding}");
+    }
+    ensure_eq!(findings.len(), limits.len(), "findings {findings:?}");
+    // What asks for nothing is not warned of, engines send it.
+    let mut bundle = env.bundle()?;
+    bundle
+        .set("/linux/resources/memory", json!({"disableOOMKiller": false, "useHierarchy": true}))?;
+    let findings = check(env, &bundle, 0)?;
+    ensure!(findings.is_empty(), "findings {findings:?}");
     Ok(())
 }

@@ -7,6 +7,7 @@
 
 mod finding;
 mod hooks;
+mod left_out;
 mod overlay;
 mod trial;
 
@@ -58,6 +59,10 @@ fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
             {
                 others.push(Finding::warning("root.path", why));
             }
+        }
+        let resources = bundle.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+        if let Some(resources) = resources {
+            others.extend(left_out::limits(cgroup.mode(), resources));
         }
         lacking(bundle, &cgroup).into_iter().for_each(|error| report.push(error));
     }
