@@ -168,7 +168,7 @@ pub const RUN: &[Scene] = &[
             usage("run --bogus x"),
             usage("run --bundle"),
             better(
-                "run --preserve-fds -1 -b % @new",
+                "run -d --preserve-fds -1 -b % @new",
                 1,
                 "--preserve-fds",
                 "runc takes it for none",
