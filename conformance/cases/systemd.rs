@@ -379,7 +379,7 @@ fn no_bus(env: &mut Env) -> Outcome {
         Ok(call(env, bundle, "c")?.env("DBUS_SYSTEM_BUS_ADDRESS", &address))
     };
     let bundle = bundle(env)?;
-    fails(env, call(&bundle)?, &[&unit(env), "No such file or directory"])?;
+    fails(env, call(&bundle)?, &[&unit(env), "no such file or directory"])?;
     // To delete it has to work all the same: its processes and its cgroup go, and so does the scope.
     let id = start(env, &bundle, "c")?;
     env.runtime(&["delete", "--force", &id]).env("DBUS_SYSTEM_BUS_ADDRESS", &address).ok()?;
