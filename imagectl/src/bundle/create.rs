@@ -13,7 +13,7 @@ use super::spec::{Conversion, convert};
 use super::{MARK, Mark, overlay, rootfs, rootless, user, working_dir};
 use crate::error::{Error, Result};
 use crate::image::{ImageConfig, Manifest};
-use crate::layer::{Limits, remove_tree};
+use crate::layer::{Limits, Ownership, remove_tree};
 use crate::reference::Reference;
 use crate::store::{Store, StoredImage, write_atomically, write_until_reboot};
 use crate::user_namespace;
@@ -186,6 +186,12 @@ impl Bundle<'_> {
             image: self.image.name().to_owned(),
             digest: self.image.descriptor.digest,
             store: (!self.options.copy).then(|| self.store.root().to_owned()),
+            ids: match Ownership::of_caller() {
+                Ownership::Stored => None,
+                Ownership::Namespace | Ownership::Caller => {
+                    Some(user_namespace::maps().unwrap_or_else(IdMaps::single))
+                }
+            },
         }
     }
 

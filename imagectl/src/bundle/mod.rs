@@ -43,4 +43,7 @@ struct Mark {
     digest: crate::digest::Digest,
     /// The store that the rootfs stands on, if it does.
     store: Option<std::path::PathBuf>,
+    /// The IDs that the files' owners stand for, where the rootfs was made without root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ids: Option<IdMaps>,
 }

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use super::list::human;
-use super::say;
+use super::list_format::ListFormat;
+use super::{say, say_json};
 use crate::error::{Error, Result};
 use crate::store::{Collection, Store, occupied};
 
@@ -14,13 +15,7 @@ use crate::store::{Collection, Store, occupied};
 pub struct Df {
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
+    format: ListFormat,
 }
 
 impl Df {
@@ -38,7 +33,7 @@ impl Df {
         let how = Collection { dry_run: true, ..Collection::default() };
         let garbage = store.collect_garbage(how)?.map(|collected| collected.bytes);
         match self.format {
-            Format::Table => {
+            ListFormat::Table => {
                 say(out, format_args!("{:14}  {:>7}  {:>9}", "WHAT", "COUNT", "SIZE"))?;
                 for (name, count, bytes) in rows {
                     say(out, format_args!("{name:14}  {count:>7}  {:>9}", human(bytes)))?;
@@ -52,14 +47,12 @@ impl Df {
                     None => Ok(()),
                 }
             }
-            Format::Json => {
+            ListFormat::Json => {
                 let mut value = json!({ "images": images, "bundles": bundles, "garbage": garbage });
                 for (name, count, bytes) in rows {
                     value[name.replace(" b", "B")] = json!({ "count": count, "bytes": bytes });
                 }
-                let text = serde_json::to_string_pretty(&value)
-                    .map_err(|source| Error::Json { what: "the result".into(), source })?;
-                say(out, format_args!("{text}"))
+                say_json(out, &value)
             }
         }
     }

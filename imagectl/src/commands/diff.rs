@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
 
 use super::limits::LimitArguments;
-use super::say;
+use super::list_format::ListFormat;
+use super::{say, say_json};
 use crate::changes::{Change, Kind, changes};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -19,25 +20,19 @@ pub struct Diff {
     directory: PathBuf,
     /// How to print the list: A is added, C changed, D deleted
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: ListFormat,
     #[command(flatten)]
     limits: LimitArguments,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 impl Diff {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let changes = changes(store, &self.directory, self.limits.limits()?)?;
         match self.format {
-            Format::Table => changes
+            ListFormat::Table => changes
                 .iter()
                 .try_for_each(|c| say(out, format_args!("{} {}", c.kind.letter(), path(c)))),
-            Format::Json => {
+            ListFormat::Json => {
                 let of = |kind: Kind| -> Vec<String> {
                     changes.iter().filter(|change| change.kind == kind).map(path).collect()
                 };
@@ -46,9 +41,7 @@ impl Diff {
                     "changed": of(Kind::Changed),
                     "deleted": of(Kind::Deleted),
                 });
-                let text = serde_json::to_string_pretty(&lists)
-                    .map_err(|source| Error::Json { what: "the list".into(), source })?;
-                say(out, format_args!("{text}"))
+                say_json(out, &lists)
             }
         }
     }

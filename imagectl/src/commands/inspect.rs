@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use super::list::{human, platforms};
-use super::{say, stored};
+use super::{say, say_json, stored};
 use crate::error::{Error, Result};
 use crate::image::{Choice, Descriptor, Manifest, Platform, is_index};
 use crate::store::{Store, StoredImage};
@@ -66,11 +66,7 @@ impl Inspect {
             false => whole(store, &image, (&descriptor, &manifest), config)?,
         };
         match self.format {
-            Format::Json => {
-                let text = serde_json::to_string_pretty(&value)
-                    .map_err(|source| Error::Json { what: "the result".into(), source })?;
-                say(out, format_args!("{text}"))
-            }
+            Format::Json => say_json(out, &value),
             Format::Text => text(&value, "", out),
         }
     }

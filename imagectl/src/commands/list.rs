@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
+use serde_json::{Value, json};
 
-use super::say;
-use crate::error::{Error, Result};
+use super::list_format::ListFormat;
+use super::{say, say_json};
+use crate::error::Result;
 use crate::image::{Document, Platform, is_index};
 use crate::store::{Store, StoredImage};
 
@@ -14,13 +15,7 @@ use crate::store::{Store, StoredImage};
 pub struct List {
     /// How to print the list
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
+    format: ListFormat,
 }
 
 /// One line of the list.
@@ -47,8 +42,8 @@ impl List {
         // The last pulled first.
         rows.reverse();
         match self.format {
-            Format::Table => table(&rows, out),
-            Format::Json => json(&rows, out),
+            ListFormat::Table => table(&rows, out),
+            ListFormat::Json => json(&rows, out),
         }
     }
 }
@@ -100,7 +95,7 @@ fn table(rows: &[Row], out: &mut dyn Write) -> Result<()> {
 }
 
 fn json(rows: &[Row], out: &mut dyn Write) -> Result<()> {
-    let list: Vec<_> = rows
+    let list: Value = rows
         .iter()
         .map(|row| {
             json!({
@@ -114,9 +109,7 @@ fn json(rows: &[Row], out: &mut dyn Write) -> Result<()> {
             })
         })
         .collect();
-    let text = serde_json::to_string_pretty(&list)
-        .map_err(|source| Error::Json { what: "the list".into(), source })?;
-    say(out, format_args!("{text}"))
+    say_json(out, &list)
 }
 
 /// A size in powers of ten with three digits.

@@ -11,6 +11,7 @@ mod import;
 mod inspect;
 mod limits;
 mod list;
+mod list_format;
 mod load;
 mod login;
 mod mount;
@@ -115,7 +116,7 @@ impl Arguments {
     pub fn user_namespace(&self) -> Option<IdMaps> {
         let wanted = match &self.command {
             Command::Bundle(bundle) => bundle.makes_files(),
-            Command::Unbundle(_) => true,
+            Command::Unbundle(_) | Command::Unpack(_) => true,
             _ => false,
         };
         let root = rustix::process::geteuid().is_root();
@@ -180,4 +181,9 @@ fn stored(store: &Store, name: Option<&str>) -> Result<StoredImage> {
 /// Writes one line of a command's result.
 fn say(out: &mut dyn Write, line: std::fmt::Arguments<'_>) -> Result<()> {
     writeln!(out, "{line}").map_err(Error::step("write the result"))
+}
+
+/// Writes a command's result as JSON, for people too.
+fn say_json(out: &mut dyn Write, value: &serde_json::Value) -> Result<()> {
+    say(out, format_args!("{value:#}"))
 }

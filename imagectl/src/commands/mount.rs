@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use serde_json::json;
+use clap::Args;
+use serde_json::{Value, json};
 
 use super::limits::LimitArguments;
-use super::{say, stored};
+use super::list_format::ListFormat;
+use super::{say, say_json, stored};
 use crate::bundle;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -25,15 +26,9 @@ pub struct MountCommand {
     writable: bool,
     /// How to print the list
     #[arg(long, value_enum, default_value = "table")]
-    format: Format,
+    format: ListFormat,
     #[command(flatten)]
     limits: LimitArguments,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Table,
-    Json,
 }
 
 #[derive(Debug, Args)]
@@ -59,7 +54,7 @@ impl MountCommand {
     fn list(&self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let mounts = bundle::mounts(store)?;
         match self.format {
-            Format::Table => mounts.iter().try_for_each(|mounted| {
+            ListFormat::Table => mounts.iter().try_for_each(|mounted| {
                 let state = match (mounted.mounted, mounted.writable) {
                     (false, _) => "gone",
                     (true, true) => "writable",
@@ -69,8 +64,8 @@ impl MountCommand {
                 let (path, image) = (mounted.path.display(), mounted.image.escape_debug());
                 say(out, format_args!("{path}  {image}  {state}"))
             }),
-            Format::Json => {
-                let list: Vec<_> = mounts
+            ListFormat::Json => {
+                let list: Value = mounts
                     .iter()
                     .map(|mounted| {
                         json!({
@@ -82,9 +77,7 @@ impl MountCommand {
                         })
                     })
                     .collect();
-                let text = serde_json::to_string_pretty(&list)
-                    .map_err(|source| Error::Json { what: "the list".into(), source })?;
-                say(out, format_args!("{text}"))
+                say_json(out, &list)
             }
         }
     }

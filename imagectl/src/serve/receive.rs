@@ -93,6 +93,17 @@ impl Receiving<'_> {
         Ok(answer)
     }
 
+    /// The upload that the request goes on with; the answer, if it is not there or elsewhere.
+    fn take(&self, request: &Request, name: &str, id: &str) -> Result<Upload, Answer> {
+        let upload = self.uploads.take(id).ok_or_else(no_upload)?;
+        if request.begins_at.is_none_or(|at| at == upload.size()) {
+            return Ok(upload);
+        }
+        let answer = progress(416, name, id, &upload);
+        self.uploads.put_back(id, upload);
+        Err(answer)
+    }
+
     fn go_on(
         &self,
         request: &Request,
@@ -100,12 +111,10 @@ impl Receiving<'_> {
         id: &str,
         body: &mut Incoming<'_>,
     ) -> Result<Answer> {
-        let Some(mut upload) = self.uploads.take(id) else { return Ok(no_upload()) };
-        if request.begins_at.is_some_and(|at| at != upload.size()) {
-            let answer = Answer { status: 416, ..progress(416, name, id, &upload) };
-            self.uploads.put_back(id, upload);
-            return Ok(answer);
-        }
+        let mut upload = match self.take(request, name, id) {
+            Ok(upload) => upload,
+            Err(answer) => return Ok(answer),
+        };
         let appended = upload.append(body);
         let answer = progress(202, name, id, &upload);
         self.uploads.put_back(id, upload);
@@ -123,12 +132,10 @@ impl Receiving<'_> {
         let Some(digest) = request.parameter("digest") else {
             return Ok(refusal(400, "DIGEST_INVALID", "the digest is missing"));
         };
-        let Some(mut upload) = self.uploads.take(id) else { return Ok(no_upload()) };
-        if request.begins_at.is_some_and(|at| at != upload.size()) {
-            let answer = progress(416, name, id, &upload);
-            self.uploads.put_back(id, upload);
-            return Ok(answer);
-        }
+        let mut upload = match self.take(request, name, id) {
+            Ok(upload) => upload,
+            Err(answer) => return Ok(answer),
+        };
         if let Err(error) = upload.append(body) {
             self.uploads.put_back(id, upload);
             return Err(Error::step("receive the blob")(error));

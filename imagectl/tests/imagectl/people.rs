@@ -80,6 +80,13 @@ fn without_root() {
     assert!(!refused.status.success() && errors.contains("only root can mount"), "{errors}");
     assert!(!home.0.join("b").exists());
     home.ok(&["bundle", "--copy", &reference, "b"]);
+    let mark = std::fs::read(home.0.join("b/imagectl.json")).unwrap();
+    let mark: serde_json::Value = serde_json::from_slice(&mark).unwrap();
+    let own = json!([{ "containerID": 0, "hostID": NOBODY, "size": 1 }]);
+    assert_eq!(mark["ids"], json!({ "uids": own, "gids": own }));
+    home.ok(&["unpack", &reference, "tree"]);
+    let owned = std::fs::metadata(home.0.join("tree/owned")).unwrap();
+    assert_eq!(owned.uid(), NOBODY);
     let rootfs = home.0.join("b/rootfs");
     for (name, kind) in [("owned", "file"), ("null", "file"), ("shut", "directory")] {
         let metadata = std::fs::metadata(rootfs.join(name)).unwrap();
@@ -174,6 +181,8 @@ fn with_a_range_of_ids() {
          as ./imagectl bundle --copy near b >/dev/null
          cd b/rootfs; stat -c '%n %u %g %F' owned cap null shut shut/x; getfattr -m - -e hex -d cap | grep capability=; cd ../..
          grep -A1 -c '\"hostID\": 100000' b/config.json
+         grep --no-group-separator -A2 '\"containerID\": 1,' b/imagectl.json | tr -d ' \n'; echo
+         as ./imagectl unpack near u >/dev/null; stat -c '%n %u %g' u/owned; ! as ./imagectl unpack far v 2>&1; test ! -e v
          as ./imagectl unbundle b >/dev/null; test ! -e b
          ! as ./imagectl bundle --copy far c 2>&1; test ! -e c",
         home = home.display()
@@ -197,8 +206,11 @@ fn with_a_range_of_ids() {
         "{said}"
     );
     assert_eq!(lines[6], "2", "{said}");
-    assert!(
-        lines[7].contains("entry 'far': its owner 70000:0 has no ID in this user namespace"),
-        "{said}"
-    );
+    let range = "\"containerID\":1,\"hostID\":100000,\"size\":65536";
+    assert_eq!(lines[7], range.repeat(2), "{said}");
+    assert_eq!(lines[8], "u/owned 100006 100007", "{said}");
+    for line in [lines[9], lines[10]] {
+        let word = "entry 'far': its owner 70000:0 has no ID in this user namespace";
+        assert!(line.contains(word), "{said}");
+    }
 }

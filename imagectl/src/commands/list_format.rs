@@ -1,0 +1,10 @@
+//! `--format` of the commands that print lists.
+
+use clap::ValueEnum;
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Json,
+}
