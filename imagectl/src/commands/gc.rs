@@ -5,11 +5,12 @@ use std::io::Write;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
+use serde_json::json;
 
-use super::list::human;
-use super::say;
+use super::list_format::ListFormat;
+use super::{result, say, say_json};
 use crate::error::{Error, Result};
-use crate::store::{Collection, Store, StoredImage};
+use crate::store::{Collected, Collection, Store, StoredImage};
 
 #[derive(Debug, Args)]
 pub struct Gc {
@@ -19,6 +20,9 @@ pub struct Gc {
     /// Free the layers of bundles on other file systems that are not where they were made
     #[arg(long)]
     missing_bundles: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
 }
 
 #[derive(Debug, Args)]
@@ -29,12 +33,24 @@ pub struct Prune {
     /// Only tell what would go
     #[arg(long)]
     dry_run: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
 }
 
 impl Gc {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
-        let Self { dry_run, missing_bundles } = self;
-        collect(store, Collection { dry_run, missing_bundles, partials: Duration::ZERO }, out)
+        let Self { dry_run, missing_bundles, format } = self;
+        let how = Collection { dry_run, missing_bundles, partials: Duration::ZERO };
+        let collected = collect(store, how)?;
+        match format {
+            ListFormat::Table => result::garbage_line(out, &collected, dry_run),
+            ListFormat::Json => {
+                let mut value = result::garbage(&collected);
+                value["dryRun"] = json!(dry_run);
+                say_json(out, &value)
+            }
+        }
     }
 }
 
@@ -45,18 +61,31 @@ impl Prune {
             .map_or(0, |now| now.as_secs())
             .saturating_sub(self.days.saturating_mul(86400));
         let used = layers_of_bundles(store)?;
+        let (dry_run, format) = (self.dry_run, self.format);
+        let mut removed = Vec::new();
         for image in store.images()? {
             if image.name().is_empty() || image.pulled() > oldest || is_used(store, &image, &used) {
                 continue;
             }
-            if !self.dry_run {
+            if !dry_run {
                 store.remove_image(image.name())?;
             }
-            let would = if self.dry_run { "would remove" } else { "removed" };
-            say(out, format_args!("{would} {}", image.name().escape_debug()))?;
+            if format == ListFormat::Table {
+                let would = if dry_run { "would remove" } else { "removed" };
+                say(out, format_args!("{would} {}", image.name().escape_debug()))?;
+            }
+            removed.push((image.name().to_owned(), image.descriptor.digest));
         }
-        let how = Collection { dry_run: self.dry_run, ..Collection::default() };
-        collect(store, how, out)
+        let collected = collect(store, Collection { dry_run, ..Collection::default() })?;
+        match format {
+            ListFormat::Table => result::garbage_line(out, &collected, dry_run),
+            ListFormat::Json => {
+                let removed: Vec<_> = removed.into_iter().map(result::described).collect();
+                let garbage = result::garbage(&collected);
+                let value = json!({ "removed": removed, "garbage": garbage, "dryRun": dry_run });
+                say_json(out, &value)
+            }
+        }
     }
 }
 
@@ -75,22 +104,9 @@ fn is_used(store: &Store, image: &StoredImage, used: &[HashSet<crate::digest::Di
     })
 }
 
-fn collect(store: &Store, how: Collection, out: &mut dyn Write) -> Result<()> {
-    let Some(collected) = store.collect_garbage(how)? else {
-        return Err(Error::Document {
-            what: format!("store {}", store.root().display()),
-            reason: "another imagectl is at work in it; try again later".into(),
-        });
-    };
-    let would = if how.dry_run { "would remove" } else { "removed" };
-    say(
-        out,
-        format_args!(
-            "{would} {} blobs, {} layers, {} partial blobs: {}",
-            collected.blobs,
-            collected.layers,
-            collected.partials,
-            human(collected.bytes)
-        ),
-    )
+fn collect(store: &Store, how: Collection) -> Result<Collected> {
+    store.collect_garbage(how)?.ok_or_else(|| Error::Document {
+        what: format!("store {}", store.root().display()),
+        reason: "another imagectl is at work in it; try again later".into(),
+    })
 }

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 /// How a list is printed.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
     Table,
     Json,

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::limits::LimitArguments;
+use super::list_format::ListFormat;
 use super::platform::PlatformArguments;
-use super::say;
+use super::result::print_images;
 use crate::archive::{self, Request, Source};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
@@ -26,6 +27,9 @@ pub struct Load {
     /// Name the image so, if there is but one
     #[arg(long, value_name = "REF")]
     name: Option<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
     #[command(flatten)]
     platform: PlatformArguments,
     #[command(flatten)]
@@ -54,9 +58,8 @@ impl Load {
             limits: self.limits.limits()?,
             unpack: rustix::process::geteuid().is_root(),
         };
-        for image in archive::load(store, source, &request)? {
-            say(out, format_args!("{} {}", image.name, image.digest))?;
-        }
-        Ok(())
+        let loaded = archive::load(store, source, &request)?;
+        let images = loaded.into_iter().map(|image| (image.name, image.digest));
+        print_images(out, self.format, images)
     }
 }

@@ -19,6 +19,7 @@ mod platform;
 mod process;
 mod pull;
 mod push;
+mod result;
 mod rm;
 mod save;
 mod serve;
@@ -70,7 +71,7 @@ enum Command {
     /// Write the manual pages
     Man(completion::Man),
     /// List the store's images
-    #[command(alias = "images")]
+    #[command(visible_alias = "images")]
     List(list::List),
     /// Tell what an image is made of
     Inspect(inspect::Inspect),
@@ -101,7 +102,7 @@ enum Command {
     /// Mount an image's tree, or list what is mounted
     Mount(mount::MountCommand),
     /// Unmount what was mounted
-    #[command(alias = "umount")]
+    #[command(visible_alias = "umount")]
     Unmount(mount::Unmount),
     /// List what changed in a bundle or a mounted tree
     Diff(diff::Diff),

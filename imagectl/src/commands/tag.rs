@@ -4,7 +4,9 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{say, stored};
+use super::list_format::ListFormat;
+use super::result::print_images;
+use super::stored;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::reference::Reference;
@@ -18,6 +20,9 @@ pub struct Tag {
     /// Its new names
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
 }
 
 impl Tag {
@@ -36,11 +41,11 @@ impl Tag {
             }
         }
         let source = image.source().and_then(|text| Digest::parse(text).ok());
-        for name in names {
-            let source = source.unwrap_or(image.descriptor.digest);
+        let source = source.unwrap_or(image.descriptor.digest);
+        for name in &names {
             store.add_image(&name.to_string(), &source, image.descriptor.clone())?;
-            say(out, format_args!("{name} {}", image.descriptor.digest))?;
         }
-        Ok(())
+        let named = names.iter().map(|name| (name.to_string(), image.descriptor.digest));
+        print_images(out, self.format, named)
     }
 }

@@ -5,8 +5,10 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use clap::Args;
+use serde_json::json;
 
-use super::{say, stored};
+use super::list_format::ListFormat;
+use super::{say, say_json, stored};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, Document};
@@ -20,6 +22,9 @@ pub struct Verify {
     /// Remove the blobs that are wrong, so that the next pull fetches them
     #[arg(long)]
     remove: bool,
+    /// How to print the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: ListFormat,
 }
 
 impl Verify {
@@ -48,8 +53,21 @@ impl Verify {
                 }
             }
         }
+        match self.format {
+            ListFormat::Table if wrong.is_empty() => {
+                say(out, format_args!("{count} blobs are right"))?;
+            }
+            ListFormat::Table => {}
+            ListFormat::Json => {
+                let one = |(digest, error): &(Digest, String)| json!({ "digest": digest, "error": error });
+                let list: Vec<_> = wrong.iter().map(one).collect();
+                let removed = self.remove && !wrong.is_empty();
+                let value = json!({ "blobs": count, "wrong": list, "removed": removed });
+                say_json(out, &value)?;
+            }
+        }
         if wrong.is_empty() {
-            return say(out, format_args!("{count} blobs are right"));
+            return Ok(());
         }
         let list: Vec<String> = wrong.iter().map(|(_, error)| error.clone()).collect();
         Err(Error::Document {
