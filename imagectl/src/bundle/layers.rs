@@ -69,6 +69,11 @@ pub fn unpack_missing(
 }
 
 fn unpack(store: &Store, session: &Session, expected: Expected<'_>) -> Result<()> {
+    let _turn = store.turn(&expected.blob.digest)?;
+    if store.has_layer(expected.diff_id) {
+        // Somebody else had the turn before.
+        return Ok(());
+    }
     let blob = store.open_blob(&expected.blob.digest)?;
     let source = BufReader::with_capacity(READ_BUFFER, blob);
     let draft = store.draft_layer(session, expected.diff_id)?;

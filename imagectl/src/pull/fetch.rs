@@ -66,12 +66,17 @@ async fn bring(job: Arc<Job>, progress: &LayerProgress) -> Result<&'static str> 
     loop {
         if !corrupt && job.store.has_blob(&job.blob) {
             let mut patience = Patience::new(&job);
-            while job.store.is_being_finished(&job.blob.digest) && patience.wait().await {}
+            let mut turn = job.store.try_turn(&job.blob.digest)?;
+            while turn.is_none() && patience.wait().await {
+                turn = job.store.try_turn(&job.blob.digest)?;
+            }
             if job.is_done() {
                 return Ok("is there");
             }
             let stored = Arc::clone(&job);
-            match blocking(move || unpack_stored(&stored)).await {
+            let unpacked = blocking(move || unpack_stored(&stored)).await;
+            drop(turn);
+            match unpacked {
                 // The store's copy went bad: fetch another.
                 Err(error) if may_come_of_wrong_bytes(&error) => {
                     let stored = Arc::clone(&job);
@@ -170,7 +175,7 @@ fn receive(job: &Job, partial: Partial, source: impl BufRead + Send) -> Result<(
     match process(job, &mut blob) {
         Ok(commit) => {
             // Blob before layer: a layer without its blob could not be verified or saved again.
-            let _finished = blob.finish()?;
+            let _turn = blob.finish()?;
             commit()
         }
         // Bytes that are not the right ones explain any error of decoder or archive.

@@ -22,6 +22,7 @@ mod lock;
 mod partial;
 mod session;
 mod stack;
+mod turn;
 mod usage;
 
 use std::fs;
@@ -39,9 +40,10 @@ pub use index::{StoredImage, annotation};
 use journal::Journal;
 pub use layers::LayerDraft;
 pub use lock::Lock;
-pub use partial::{Finished, Partial, Receiving};
+pub use partial::{Partial, Receiving};
 pub use session::Session;
 pub use stack::Stack;
+pub use turn::Turn;
 pub use usage::occupied;
 
 const LAYOUT: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rustix::fs::FlockOperation;
 
-use super::{Collection, Session, Store, sync_directory};
+use super::{Collection, Session, Store, Turn, sync_directory};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::Descriptor;
@@ -25,12 +25,6 @@ pub struct Partial {
     expected: u64,
     digest: Digest,
     store: Store,
-}
-
-/// Keeps others from a blob until what is made of it is visible too.
-#[derive(Debug)]
-pub struct Finished {
-    _file: File,
 }
 
 impl Store {
@@ -59,15 +53,6 @@ impl Store {
             digest: descriptor.digest,
             store: self.clone(),
         }))
-    }
-
-    /// Is the blob there, but not yet what its bringer makes of it?
-    #[must_use]
-    pub fn is_being_finished(&self, digest: &Digest) -> bool {
-        self.open_blob(digest).is_ok_and(|file| {
-            rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)
-                == Err(rustix::io::Errno::WOULDBLOCK)
-        })
     }
 
     /// How many bytes of a blob came so far, to whoever is at it.
@@ -196,11 +181,12 @@ pub struct Receiving<R> {
 }
 
 impl<R: BufRead> Receiving<R> {
-    /// Receives what nobody read, checks size and digest, and makes the blob visible.
+    /// Receives what nobody read, checks size and digest, and makes the blob visible. The first turn
+    /// at unpacking it is the caller's.
     ///
     /// # Errors
     /// Those of [`Self::verify`], and [`Error::Io`].
-    pub fn finish(mut self) -> Result<Finished> {
+    pub fn finish(mut self) -> Result<Turn> {
         if let Err(error) = self.verify() {
             return Err(self.leave(error));
         }
@@ -212,7 +198,7 @@ impl<R: BufRead> Receiving<R> {
         }
         fs::rename(&temporary, &place).map_err(Error::io("rename", &temporary))?;
         place.parent().map_or(Ok(()), sync_directory)?;
-        Ok(Finished { _file: file })
+        Ok(Turn::of_locked(file))
     }
 
     /// Receives what nobody read and checks size and digest.

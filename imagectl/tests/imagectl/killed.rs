@@ -158,6 +158,60 @@ fn a_pull_waits_for_another_that_brings_the_blob_but_not_for_ever() {
     sandbox.ok(&["unpack", &reference, "tree"]);
 }
 
+/// Commands that unpack what the store has as blobs alone, with the arguments behind the image.
+const UNPACKING: [&str; 3] = ["pull -q --tls-verify=false", "load layout --name x", "mount"];
+
+/// An image whose layers are not unpacked; its layout is there too, and the layers beside the store.
+fn not_unpacked(registry: &Registry) -> (Sandbox, String, std::path::PathBuf) {
+    let tar = Archive::new().file("a", "x").tar();
+    registry.image("x", "t", std::slice::from_ref(&tar), json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    let sandbox = Sandbox::new();
+    sandbox.pull(&reference);
+    sandbox.ok(&["save", "--format", "oci-dir", "-o", "layout", &reference]);
+    std::fs::rename(sandbox.store().join("layers"), sandbox.path.join("layers")).unwrap();
+    std::fs::create_dir(sandbox.store().join("layers")).unwrap();
+    let blob = sandbox.store().join("blobs/sha256").join(Digest::of(&gzip(&tar)).hex());
+    (sandbox, reference, blob)
+}
+
+#[test]
+fn a_layer_is_unpacked_once_by_commands_beside_each_other() {
+    let registry = Registry::start();
+    for command in UNPACKING {
+        let (sandbox, reference, blob) = not_unpacked(&registry);
+        // The script is the first to unpack: it has the lock, and makes the layer after a while.
+        let said = sandbox.script(&format!(
+            "image={reference}; test '{command}' != '{load}' || image=
+             exec 9<{blob}; flock -x 9; $imagectl {command} $image >said 2>&1 9<&- & pid=$!
+             sleep 0.5; kill -0 $pid; ls -A store/layers store/ingest/*
+             layer=$(ls layers); touch layers/$layer/fs/firsts; mv layers/$layer store/layers
+             exec 9<&-; wait $pid || cat said; ls store/layers/*/fs",
+            load = UNPACKING[1],
+            blob = blob.display(),
+        ));
+        assert!(said.ends_with("a\nfirsts\n"), "{command}: {said}");
+        assert!(!said.contains("layer-"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_layer_unpacks_it_when_the_first_is_killed() {
+    let registry = Registry::start();
+    for command in UNPACKING {
+        let (sandbox, reference, blob) = not_unpacked(&registry);
+        let said = sandbox.script(&format!(
+            "image={reference}; test '{command}' != '{load}' || image=
+             flock -x {blob} sh -c 'echo $$ >first; exec sleep 60' & until test -s first; do sleep 0.02; done
+             $imagectl {command} $image >said 2>&1 & pid=$!; sleep 0.3; kill -0 $pid
+             kill -9 $(cat first); wait $pid || cat said; ls store/layers/*/fs",
+            load = UNPACKING[1],
+            blob = blob.display(),
+        ));
+        assert_eq!(said, "a\n", "{command}");
+    }
+}
+
 #[test]
 fn what_fails_to_load_leaves_nothing() {
     let registry = Registry::start();
