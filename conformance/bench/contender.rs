@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::options::{Options, View};
+use crate::options::Options;
+use crate::view::View;
 use crate::{Failure, timing};
 
 /// The name of the kernel's floor among the contenders' samples.

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::figure::Figures;
+use crate::options::Options;
 use crate::{Failure, bundle, timing};
 
 /// Set in the copy that is process 1 of the fresh namespaces; its value is the directory it works in.
@@ -48,61 +49,36 @@ const PEERS: [(&str, &[&str], &str); 4] = [
     ),
 ];
 
-/// What the command line says.
-struct Options {
-    rounds: usize,
+/// Which images.
+struct Images {
     layouts: PathBuf,
-    image: String,
+    name: String,
     floor: Option<PathBuf>,
-    with: Vec<(String, String)>,
-    only: Vec<String>,
-    out: PathBuf,
 }
 
-impl Options {
-    fn parse(words: &[String]) -> Result<Self, Failure> {
-        let mut options = Self {
-            rounds: 5,
-            layouts: PathBuf::new(),
-            image: "app".to_owned(),
-            floor: None,
-            with: Vec::new(),
-            only: Vec::new(),
-            out: PathBuf::from("conformance/bench"),
-        };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let value = words.next().ok_or_else(|| format!("{word} wants a value"))?;
-            match word.as_str() {
-                "--rounds" => {
-                    options.rounds = value.parse().map_err(|e| format!("--rounds {value}: {e}"))?;
-                }
-                "--layouts" => options.layouts = PathBuf::from(value),
-                "--image" => options.image = value.clone(),
-                "--floor" => options.floor = Some(PathBuf::from(value)),
-                "--with" => {
-                    let pair = value.split_once('=').ok_or("--with wants NAME=PROGRAM")?;
-                    options.with.push((pair.0.to_owned(), pair.1.to_owned()));
-                }
-                "--only" => options.only = value.split(',').map(str::to_owned).collect(),
-                "--out" => options.out = PathBuf::from(value),
-                _ => return Err(format!("{word}: no such option\n{}", crate::USAGE).into()),
-            }
+fn parse(words: &[String]) -> Result<(Options, Images), Failure> {
+    let mut images = Images { layouts: PathBuf::new(), name: "app".to_owned(), floor: None };
+    let options = Options::parse(words, 5, |name, value| {
+        match name {
+            "--layouts" => images.layouts = PathBuf::from(value),
+            "--image" => value.clone_into(&mut images.name),
+            "--floor" => images.floor = Some(PathBuf::from(value)),
+            _ => return Ok(false),
         }
-        if options.layouts.as_os_str().is_empty() {
-            return Err(
-                "--layouts is needed: a directory with the layouts app-gzip and app-zstd".into()
-            );
-        }
-        Ok(options)
+        Ok(true)
+    })?;
+    if images.layouts.as_os_str().is_empty() {
+        let why = "--layouts is needed: a directory with the layouts app-gzip and app-zstd";
+        return Err(why.into());
     }
+    Ok((options, images))
 }
 
 /// Measure, print, write.
 pub fn bench(words: &[String]) -> Result<(), Failure> {
-    let options = Options::parse(words)?;
+    let (options, images) = parse(words)?;
     if let Some(dir) = std::env::var_os(INSIDE) {
-        return inside(&options, &PathBuf::from(dir));
+        return inside(&options, &images, &PathBuf::from(dir));
     }
     let scratch = PathBuf::from(format!("/dev/shm/imagectl-bench.{}", std::process::id()));
     fs::create_dir(&scratch)?;
@@ -123,7 +99,7 @@ struct Tool {
     script: String,
 }
 
-fn inside(options: &Options, dir: &Path) -> Result<(), Failure> {
+fn inside(options: &Options, images: &Images, dir: &Path) -> Result<(), Failure> {
     let floor = dir.join("cost");
     let mut gcc = Command::new("gcc");
     gcc.args(["-static", "-O2", "-Wno-format-truncation", "-o"]).arg(&floor);
@@ -132,8 +108,8 @@ fn inside(options: &Options, dir: &Path) -> Result<(), Failure> {
     let mut figures = Figures::default();
     let mut absent = Vec::new();
     for flavour in ["gzip", "zstd"] {
-        let reference = push(options, &address, flavour)?;
-        let tools = tools(options, flavour, &mut absent)?;
+        let reference = push(images, &address, flavour)?;
+        let tools = tools(options, images, flavour, &mut absent)?;
         let target = Target { dir, cost: &floor, reference: &reference };
         for _ in 0..options.rounds {
             for tool in &tools {
@@ -142,7 +118,7 @@ fn inside(options: &Options, dir: &Path) -> Result<(), Failure> {
         }
     }
     drop(registry);
-    report(options, &figures, &absent)
+    report(options, images, &figures, &absent)
 }
 
 /// A registry whose data lies in memory, ended with the benchmark.
@@ -176,9 +152,9 @@ fn registry(dir: &Path) -> Result<(Registry, String), Failure> {
     Ok((registry, address))
 }
 
-fn push(options: &Options, address: &str, flavour: &str) -> Result<String, Failure> {
-    let layout = options.layouts.join(format!("{}-{flavour}", options.image));
-    let reference = format!("{address}/{}:{flavour}", options.image);
+fn push(images: &Images, address: &str, flavour: &str) -> Result<String, Failure> {
+    let layout = images.layouts.join(format!("{}-{flavour}", images.name));
+    let reference = format!("{address}/{}:{flavour}", images.name);
     let mut copy = Command::new("skopeo");
     // Without --preserve-digests zstd layers become the gzip ones that the registry has.
     copy.args(["copy", "-q", "--preserve-digests", "--dest-tls-verify=false"]);
@@ -189,6 +165,7 @@ fn push(options: &Options, address: &str, flavour: &str) -> Result<String, Failu
 
 fn tools(
     options: &Options,
+    images: &Images,
     flavour: &str,
     absent: &mut Vec<(String, String)>,
 ) -> Result<Vec<Tool>, Failure> {
@@ -199,10 +176,9 @@ fn tools(
             program.display()
         ))
     };
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|n| n == name);
     let mut tools = Vec::new();
-    if let Some(program) = options.floor.as_ref().filter(|_| wanted(FLOOR)) {
-        let layout = options.layouts.join(format!("{}-{flavour}", options.image));
+    if let Some(program) = images.floor.as_ref().filter(|_| options.wants(FLOOR)) {
+        let layout = images.layouts.join(format!("{}-{flavour}", images.name));
         let stage = if flavour == "gzip" { "full" } else { "fullz" };
         let script = format!(
             "T=2 D=$dir/tree {} {stage} $(jq -r '.layers[].digest[7:]' \
@@ -219,7 +195,7 @@ fn tools(
         tools.push(Tool { name: name.clone(), script: pull(program)? });
     }
     for (name, programs, script) in PEERS {
-        if !wanted(name) {
+        if !options.wants(name) {
             continue;
         }
         match programs.iter().find(|program| !is_installed(program)) {
@@ -331,6 +307,7 @@ impl Target<'_> {
 
 fn report(
     options: &Options,
+    images: &Images,
     figures: &Figures,
     absent: &[(String, String)],
 ) -> Result<(), Failure> {
@@ -339,7 +316,7 @@ fn report(
          the image `{}`, a registry on loopback with its data in memory, a fresh ext4 in memory each time, medians of {} \
          interleaved rounds with the quartiles in brackets; behind them the ratio to imagectl's. The floor does the work \
          with two threads, a layer each, held in memory; it stores no blobs.\n\n",
-        options.image, options.rounds
+        images.name, options.rounds
     );
     for figure in &figures.0 {
         writeln!(text, "| {}, {} | | |\n|---|---:|---:|", figure.name, figure.unit)?;

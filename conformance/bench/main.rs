@@ -14,6 +14,7 @@ mod report;
 mod rounds;
 mod runtime;
 mod timing;
+mod view;
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -59,7 +60,7 @@ fn main() -> ExitCode {
 fn try_main() -> Result<(), Failure> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
-        Some(("runtime", rest)) => runtime::bench(&options::Options::parse(rest)?),
+        Some(("runtime", rest)) => runtime::bench(rest),
         Some(("images", rest)) => images::bench(rest),
         Some(("-h" | "--help", _)) => Ok(io::stdout().write_all(USAGE.as_bytes())?),
         Some((word, _)) => Err(format!("{word}: no such benchmark\n{USAGE}").into()),

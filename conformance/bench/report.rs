@@ -5,8 +5,9 @@ use std::io::Write as _;
 
 use crate::contender::{FLOOR, OURS, READ_ONLY};
 use crate::figure::{Figure, Figures};
-use crate::options::{Options, View};
+use crate::options::Options;
 use crate::runtime::Outcome;
+use crate::view::View;
 use crate::{Failure, plot};
 
 /// Write what the views gave.

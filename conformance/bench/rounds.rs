@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::bundle::{self, Bundles};
 use crate::contender::{Contender, FLOOR, OURS, READ_ONLY};
 use crate::figure::Figures;
-use crate::options::View;
+use crate::view::View;
 use crate::{Failure, timing};
 
 /// The first rounds warm the caches and don't count.

@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use crate::bundle::{self, Bundles};
 use crate::contender::{self, Contender, FLOOR, OURS, READ_ONLY};
 use crate::figure::Figures;
-use crate::options::{Options, View};
+use crate::options::Options;
 use crate::rounds::Rounds;
+use crate::view::View;
 use crate::{Failure, crowd, memory, podman, report, timing};
 
 /// Set in the copy that is process 1 of the fresh namespaces; its value is the directory it works in.
@@ -31,13 +32,20 @@ pub struct Outcome {
 }
 
 /// Measure, print, write.
-pub fn bench(options: &Options) -> Result<(), Failure> {
+pub fn bench(words: &[String]) -> Result<(), Failure> {
+    let mut views = View::ALL.to_vec();
+    let options = &Options::parse(words, 30, |name, value| {
+        if name == "--view" {
+            views = vec![View::parse(value)?];
+        }
+        Ok(name == "--view")
+    })?;
     if let Some(dir) = std::env::var_os(INSIDE) {
-        return inside(options, &PathBuf::from(dir));
+        return inside(options, &views, &PathBuf::from(dir));
     }
     let scratch = PathBuf::from(format!("/var/tmp/ghost-runc-bench.{}", std::process::id()));
     fs::create_dir(&scratch)?;
-    let outcomes = options.views.iter().map(|view| outside(*view, &scratch)).collect();
+    let outcomes = views.iter().map(|view| outside(*view, &scratch)).collect();
     // Mounts were in the namespaces that are gone.
     fs::remove_dir_all(&scratch)?;
     report::write(options, outcomes)
@@ -71,8 +79,8 @@ fn outside(view: View, scratch: &Path) -> Result<Outcome, Failure> {
     })
 }
 
-fn inside(options: &Options, dir: &Path) -> Result<(), Failure> {
-    let [view] = options.views[..] else { return Err("one view at a time".into()) };
+fn inside(options: &Options, views: &[View], dir: &Path) -> Result<(), Failure> {
+    let [view] = *views else { return Err("one view at a time".into()) };
     if view == View::V2 {
         let none: Option<&CStr> = None;
         mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MountFlags::empty(), none)?;
