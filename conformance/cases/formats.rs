@@ -1,7 +1,8 @@
 //! What is printed, to the byte where engines read it. The golden form is what Debian's runc
 //! prints in the same situation, with ids, pids, paths and times made alike.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
 
 use serde_json::{Value, json};
 
@@ -21,6 +22,8 @@ pub const CASES: &[Case] = &[
     Case::new("formats/list-json", list_json).not_on(CRUN_OWN),
     Case::new("formats/list-table", list_table).not_on(CRUN_OWN),
     Case::new("formats/list-quiet", list_quiet),
+    Case::new("formats/list-of-more-than-descriptors", list_crowd)
+        .not_on(&[(Peer::Crun, "crun 1.8.1 reads a state of its own format")]),
     Case::new("formats/list-empty", list_empty).not_on(CRUN_OWN),
     Case::new("formats/list-bad-format", list_bad_format).not_on(CRUN_OWN),
     Case::new("formats/ps-json", ps_json).not_on(CRUN_OWN),
@@ -218,6 +221,31 @@ fn list_quiet(env: &mut Env) -> Outcome {
         let mut ids: Vec<&str> = output.stdout.lines().collect();
         ids.sort_unstable();
         ensure_eq!(ids, [one.as_str(), two.as_str()], "ids");
+    }
+    Ok(())
+}
+
+/// The state directory of a real container under many names: none may be kept open, and those that
+/// are shared among threads come back in order.
+fn list_crowd(env: &mut Env) -> Outcome {
+    const CROWD: usize = 150;
+    let one = env.create(&sleeper(env)?, "1", &[])?;
+    let state = fs::read_to_string(env.root().join(&one).join("state.json"))?;
+    let names: Vec<String> = (0..CROWD).map(|number| format!("{one}-{number:03}")).collect();
+    for name in &names {
+        let dir = env.root().join(name);
+        DirBuilder::new().mode(0o711).create(&dir)?;
+        let id = |id: &str| format!("\"id\":\"{id}\"");
+        fs::write(dir.join("state.json"), state.replace(&id(&one), &id(name)))?;
+    }
+    let limit = ["prlimit", "--nofile=32:32"];
+    let list = env.runtime(&["list", "--format", "json"]).under(&limit).ok()?.json()?;
+    let ids = list.as_array().into_iter().flatten().filter_map(|row| row["id"].as_str());
+    let (own, others): (Vec<&str>, Vec<&str>) = ids.partition(|id| *id == one);
+    ensure_eq!(own, [one.as_str()], "the container itself");
+    ensure_eq!(others, names, "its likes");
+    for name in &names {
+        fs::remove_dir_all(env.root().join(name))?;
     }
     Ok(())
 }

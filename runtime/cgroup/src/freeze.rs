@@ -11,7 +11,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 
-use crate::dir::Dir;
+use crate::dir::{Dir, read_path};
 use crate::{Cgroup, Error, Mode, Result, membership};
 
 /// How long the processes may take to stop.
@@ -85,11 +85,10 @@ impl Cgroup {
             Some(Freezer::V2(path)) => (path, "cgroup.freeze"),
             None => return Ok(false),
         };
-        let Some(dir) = Dir::open_if_there(&path)? else { return Ok(false) };
-        match dir.try_read(file) {
+        match read_path(&path.join(file)) {
             Ok(text) => Ok(text.trim() == "1"),
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
-            Err(source) => Err(Error::Read { path: path.join(file), source }),
+            Err(Error::Read { source: Errno::ENOENT | Errno::ENODEV, .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

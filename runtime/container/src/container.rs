@@ -99,9 +99,9 @@ impl Container {
         &self.state.oci_version
     }
 
-    /// Init's process ID, 0 when it has ended.
-    pub fn pid(&self) -> i32 {
-        if self.init_is_there() { self.state.pid } else { 0 }
+    /// Init's process ID, 0 when its end was what [`Container::status`] found.
+    pub fn pid(&self, status: Status) -> i32 {
+        if status == Status::Stopped { 0 } else { self.state.pid }
     }
 
     /// Found out anew each time: from the process, the freezer and the socket init waits on.

@@ -13,9 +13,11 @@ mod removal;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use cgroup::Cgroup;
@@ -40,6 +42,9 @@ const SOCKET: &str = "exec.sock";
 
 /// How long a forced delete lets whoever changes the container finish.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// So few containers are listed sooner than a thread is there to help.
+const MIN_SHARE: usize = 50;
 
 /// How often a create may find its new directory taken for what a killed one has left, and removed.
 const MAX_TRIES: usize = 100;
@@ -158,8 +163,37 @@ impl Store {
         Container::open(Entry::open(&self.root.join(id), id)?)
     }
 
-    /// Every container, sorted by id. One that goes away meanwhile is left out.
-    pub fn list(&self) -> Result<Vec<Container>, Error> {
+    /// What is wanted of each container, sorted by their ids. One that goes away meanwhile is left out.
+    pub fn each<T: Send, E: From<Error> + Send>(
+        &self,
+        of: impl Fn(&Container) -> Result<T, E> + Sync,
+    ) -> Result<Vec<T>, E> {
+        let ids = self.ids()?;
+        // All of it is system calls: a crowd of containers is shared among the processors.
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let share = ids.len().div_ceil(processors).max(MIN_SHARE);
+        let part = |ids: &[String]| -> Result<Vec<T>, E> {
+            ids.iter().filter_map(|id| self.load_listed(id).transpose()).map(|c| of(&c?)).collect()
+        };
+        thread::scope(|scope| {
+            let part = &part;
+            let mut shares = ids.chunks(share);
+            let own = shares.next().unwrap_or_default();
+            let workers: Vec<_> = shares
+                .map(|ids| (ids, thread::Builder::new().spawn_scoped(scope, move || part(ids))))
+                .collect();
+            let mut all = part(own)?;
+            for (ids, worker) in workers {
+                // Without a thread, as where the pids are limited, it is done here.
+                let worker = worker.ok().and_then(|worker| worker.join().ok());
+                all.extend(worker.unwrap_or_else(|| part(ids))?);
+            }
+            Ok(all)
+        })
+    }
+
+    /// The names of the state directories, sorted.
+    fn ids(&self) -> Result<Vec<String>, Error> {
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.context(|| format!("list {}", self.root.display()))?,
@@ -174,16 +208,19 @@ impl Store {
             }
         }
         ids.sort_unstable();
-        let mut containers = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.load(&id) {
-                Err(Error::NotFound) => {}
-                // One that can't be read must not hide the others.
-                Err(error @ Error::State { .. }) => log::warn!("{error}"),
-                container => containers.push(container?),
+        Ok(ids)
+    }
+
+    fn load_listed(&self, id: &str) -> Result<Option<Container>, Error> {
+        match self.load(id) {
+            Err(Error::NotFound) => Ok(None),
+            // One that can't be read must not hide the others.
+            Err(error @ Error::State { .. }) => {
+                log::warn!("{error}");
+                Ok(None)
             }
+            container => container.map(Some),
         }
-        Ok(containers)
     }
 
     /// Makes the state directory of a new container, locked until it is dropped.
@@ -393,11 +430,7 @@ impl Entry {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         let step = || format!("read {}/{name}", self.path.display());
         match openat(&self.dir, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
-            Ok(fd) => {
-                let mut text = Vec::new();
-                io::Read::read_to_end(&mut File::from(fd), &mut text).context(step)?;
-                Ok(Some(text))
-            }
+            Ok(fd) => read_whole(&mut File::from(fd)).map(Some).context(step),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(Error::system(step(), errno)),
         }
@@ -412,6 +445,21 @@ impl Entry {
             .context(step)?;
         io::Write::write_all(&mut File::from(fd), content).context(step)?;
         renameat(&self.dir, part.as_str(), &self.dir, name).context(step)
+    }
+}
+
+/// Reads to the end, in one call where the file is small: it is never written again.
+fn read_whole(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut text = vec![0; 8192];
+    let mut length = 0;
+    loop {
+        let count = io::Read::read(file, &mut text[length..])?;
+        length += count;
+        if length < text.len() {
+            text.truncate(length);
+            return Ok(text);
+        }
+        text.resize(2 * length, 0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `create`: makes a container whose process waits for `start`.
 
 use clap::ArgMatches;
-use container::guard;
+use container::{Status, guard};
 
 use super::launch::{self, Launch};
 use crate::cli::{self, Entry};
@@ -30,6 +30,6 @@ fn create(context: &Context, arguments: &ArgMatches) -> Result<(), Error> {
     let console_socket = launch.connect_console(true)?;
     let id = cli::id(arguments)?;
     let container = container::create(&context.store()?, launch.options(id, console_socket))?;
-    log::debug!("{id} waits for its start as process {}", container.pid());
+    log::debug!("{id} waits for its start as process {}", container.pid(Status::Created));
     Ok(())
 }

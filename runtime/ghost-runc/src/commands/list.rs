@@ -32,16 +32,14 @@ fn flags() -> Vec<Arg> {
 }
 
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
-    let containers = containers(context)?;
     if arguments.get_flag("quiet") {
-        output::print(&containers.iter().map(|c| c.id().to_owned() + "\n").collect::<String>())?;
+        let line = |container: &Container| Ok(container.id().to_owned() + "\n");
+        output::print(&each(context, line)?.concat())?;
         return Ok(0);
     }
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let states: Vec<State<'_>> = containers
-        .iter()
-        .map(|container| State::of(container, owner(&passwd, container.owner())))
-        .collect::<Result<_, _>>()?;
+    let state = |container: &Container| State::of(container, owner(&passwd, container.owner()));
+    let states = each(context, state)?;
     output::print(&match flag::text(arguments, "format") {
         Some("table") => as_table(&states),
         Some("json") => as_json(&states)?,
@@ -50,8 +48,12 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// A root that was named must be there; the default one is made by the first container.
-fn containers(context: &Context) -> Result<Vec<Container>, Error> {
+/// What is wanted of each container. A root that was named must be there; the default one is made by
+/// the first container.
+fn each<T: Send>(
+    context: &Context,
+    of: impl Fn(&Container) -> Result<T, Error> + Sync,
+) -> Result<Vec<T>, Error> {
     let root = context.root()?;
     match fs::metadata(&root) {
         Err(error) if error.kind() == ErrorKind::NotFound && !context.root_is_given() => {
@@ -60,18 +62,18 @@ fn containers(context: &Context) -> Result<Vec<Container>, Error> {
         Err(error) => return Err(Error::file("open", &root, error)),
         Ok(_) => {}
     }
-    Ok(Store::new(root).list()?)
+    Store::new(root).each(of)
 }
 
-fn as_table(states: &[State<'_>]) -> String {
+fn as_table(states: &[State]) -> String {
     let titles = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
-    let row = |state: &State<'_>| {
+    let row = |state: &State| {
         [
-            state.id.to_owned(),
+            state.id.clone(),
             state.pid.to_string(),
             state.status.to_owned(),
             state.bundle.clone(),
-            state.created.to_owned(),
+            state.created.clone(),
             state.owner.clone(),
         ]
     };
@@ -79,7 +81,7 @@ fn as_table(states: &[State<'_>]) -> String {
     table::render(&rows)
 }
 
-fn as_json(states: &[State<'_>]) -> Result<String, Error> {
+fn as_json(states: &[State]) -> Result<String, Error> {
     // Go encodes a list that nothing was ever added to as null.
     let states = Some(states).filter(|states| !states.is_empty());
     Ok(json::compact("list", &states)? + "\n")

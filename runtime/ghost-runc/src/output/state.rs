@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use container::{Container, Status};
+use container::Container;
 use serde::Serialize;
 
 use crate::error::Error;
@@ -11,10 +11,10 @@ use crate::error::Error;
 /// name is a field there.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct State<'a> {
-    oci_version: &'a str,
+pub struct State {
+    oci_version: String,
     /// The container's id.
-    pub id: &'a str,
+    pub id: String,
     /// The process on the host; 0 when stopped.
     pub pid: i32,
     /// One of the spec's, or paused.
@@ -23,26 +23,26 @@ pub struct State<'a> {
     pub bundle: String,
     rootfs: String,
     /// RFC 3339, UTC, with nanoseconds.
-    pub created: &'a str,
+    pub created: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    annotations: &'a BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     /// A user's name, or `#` and a uid.
     pub owner: String,
 }
 
-impl<'a> State<'a> {
+impl State {
     /// The state at this moment.
-    pub fn of(container: &'a Container, owner: String) -> Result<State<'a>, Error> {
+    pub fn of(container: &Container, owner: String) -> Result<State, Error> {
         let status = container.status()?;
         Ok(State {
-            oci_version: container.oci_version(),
-            id: container.id(),
-            pid: if status == Status::Stopped { 0 } else { container.pid() },
+            oci_version: container.oci_version().to_owned(),
+            id: container.id().to_owned(),
+            pid: container.pid(status),
             status: status.as_str(),
             bundle: container.bundle().display().to_string(),
             rootfs: container.rootfs().display().to_string(),
-            created: container.created(),
-            annotations: container.annotations(),
+            created: container.created().to_owned(),
+            annotations: container.annotations().clone(),
             owner,
         })
     }
