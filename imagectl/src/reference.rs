@@ -70,6 +70,12 @@ impl Reference {
         split_registry(text).0.is_none()
     }
 
+    /// The name without tag and digest: `docker.io/library/alpine`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
     /// What the registry's manifest URL ends in: the digest if there is one, else the tag.
     #[must_use]
     pub fn version(&self) -> String {

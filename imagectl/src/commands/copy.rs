@@ -10,6 +10,7 @@ use clap::Args;
 use super::limits::LimitArguments;
 use super::platform::PlatformArguments;
 use super::say;
+use super::short_name::Candidates;
 use super::transfer::TransferArguments;
 use crate::archive::{self, Format, Source};
 use crate::error::{Error, Result};
@@ -99,8 +100,9 @@ fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
     };
     match source {
         Place::Registry(name) => {
+            let candidates = Candidates::of(&way.registry.registries, &name)?;
             let request = pull::Request {
-                candidates: way.registry.registries.candidates(&name)?,
+                candidates: candidates.names.clone(),
                 choice: way.choice.clone(),
                 registry: way.registry.clone(),
                 unpack: false,
@@ -108,6 +110,7 @@ fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
                 limits: way.limits,
             };
             pull::pull(between, &request, way.transfer.progress())?;
+            candidates.pulled();
         }
         Place::Directory(path) => load(Source::Directory(path))?,
         Place::Archive(path, _) => {

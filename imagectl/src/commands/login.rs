@@ -1,18 +1,16 @@
 //! `imagectl login` and `imagectl logout`.
 
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::ask::{LINE_LIMIT, line};
 use super::connection::ConnectionArguments;
 use super::say;
 use crate::error::{Error, Result};
 use crate::reference::{DOCKER_HUB, Reference};
-use crate::registry::{self, Credential};
-
-/// The longest password that is read, in bytes.
-const PASSWORD_LIMIT: u64 = 64 << 10;
+use crate::registry::{self, Credential, Registries};
 
 #[derive(Debug, Args)]
 pub struct Login {
@@ -59,10 +57,15 @@ impl Logout {
     pub fn run(self, out: &mut dyn Write) -> Result<()> {
         let registry = host(&self.registry)?;
         let named = (!self.all).then_some(registry.as_str());
-        match registry::logout(named, self.authfile.as_deref())? {
-            Some(place) => say(out, format_args!("forgotten in {}", place.display())),
-            None => say(out, format_args!("there was nothing to forget")),
+        let registries = Registries::load()?;
+        let stores = registries.credential_stores();
+        let places = registry::logout(named, self.authfile.as_deref(), stores)?;
+        if places.is_empty() {
+            return say(out, format_args!("there was nothing to forget"));
         }
+        places
+            .iter()
+            .try_for_each(|place| say(out, format_args!("forgotten in {}", place.display())))
     }
 }
 
@@ -92,7 +95,7 @@ fn ask(user: Option<String>, password_stdin: bool) -> Result<Credential> {
         true => {
             let mut text = String::new();
             std::io::stdin()
-                .take(PASSWORD_LIMIT)
+                .take(LINE_LIMIT)
                 .read_to_string(&mut text)
                 .map_err(Error::step("read the password"))?;
             text.trim_end_matches(['\n', '\r']).to_owned()
@@ -106,30 +109,4 @@ fn ask(user: Option<String>, password_stdin: bool) -> Result<Credential> {
         true => Err(bad("--password-stdin", "the password is empty")),
         false => Ok(Credential::Password { user, password }),
     }
-}
-
-/// Asks for a line at the terminal, a secret one without showing it.
-fn line(question: &str, echo: bool) -> Result<String> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    let stdin = std::io::stdin();
-    let mut errors = std::io::stderr();
-    let step = |error| Error::Step { action: "ask at the terminal", source: error };
-    let before = tcgetattr(&stdin).map_err(Error::step("ask at the terminal"))?;
-    if !echo {
-        let mut hidden = before.clone();
-        hidden.local_modes &= !LocalModes::ECHO;
-        tcsetattr(&stdin, OptionalActions::Flush, &hidden)
-            .map_err(Error::step("ask at the terminal"))?;
-    }
-    let mut text = String::new();
-    // Not before: whoever sees the question may answer at once.
-    let asked = errors.write_all(question.as_bytes()).and_then(|()| errors.flush());
-    let result = asked.and_then(|()| stdin.lock().take(PASSWORD_LIMIT).read_line(&mut text));
-    if !echo {
-        // The line that was read counts, whatever the terminal shows from now on.
-        let _ = tcsetattr(&stdin, OptionalActions::Flush, &before);
-        let _ = errors.write_all(b"\n");
-    }
-    result.map_err(step)?;
-    Ok(text.trim_end_matches(['\n', '\r']).to_owned())
 }

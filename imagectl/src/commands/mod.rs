@@ -1,5 +1,6 @@
 //! The command line: arguments to calls, results to text. One file a command.
 
+mod ask;
 mod bundle;
 mod completion;
 mod connection;
@@ -23,6 +24,7 @@ mod result;
 mod rm;
 mod save;
 mod serve;
+mod short_name;
 mod tag;
 mod transfer;
 mod unbundle;

@@ -7,6 +7,7 @@ use clap::Args;
 use super::limits::LimitArguments;
 use super::platform::PlatformArguments;
 use super::say;
+use super::short_name::Candidates;
 use super::transfer::TransferArguments;
 use crate::error::Result;
 use crate::pull::{self, Request};
@@ -28,8 +29,9 @@ pub struct Pull {
 impl Pull {
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let registry = self.transfer.config()?;
+        let candidates = Candidates::of(&registry.registries, &self.reference)?;
         let request = Request {
-            candidates: registry.registries.candidates(&self.reference)?,
+            candidates: candidates.names.clone(),
             choice: self.platform.choice()?,
             registry,
             // Owners, devices and overlayfs' marks are root's to make; others keep the blobs alone.
@@ -38,6 +40,7 @@ impl Pull {
             limits: self.limits.limits()?,
         };
         let pulled = pull::pull(store, &request, self.transfer.progress())?;
+        candidates.pulled();
         say(out, format_args!("{} {}", pulled.name, pulled.digest))
     }
 }

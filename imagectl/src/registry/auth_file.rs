@@ -1,16 +1,14 @@
 //! Docker's and podman's auth files: where they are, and which of their entries serves an image.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Deserialize;
 
-use super::Credential;
+use super::{Credential, CredentialStore, credential_helper};
 use crate::error::{Error, Result};
 use crate::reference::{DOCKER_HUB, Reference};
 
@@ -37,15 +35,34 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Finds the credential for an image, in the order of podman and skopeo: `--authfile` or
-/// `REGISTRY_AUTH_FILE` alone if given, else podman's files, then Docker's. `None` if no file has any.
+/// Finds the credential for an image: the first that the stores of registries.conf's `credential-helpers`
+/// have, which are the auth files unless it says otherwise. A store that fails counts only if none has any.
 ///
 /// # Errors
 /// [`Error::Credentials`] for a file that can't be read or parsed, or a helper that fails.
 pub fn find_credential(
     reference: &Reference,
     authfile: Option<&Path>,
+    stores: &[CredentialStore],
 ) -> Result<Option<Credential>> {
+    let mut failure = None;
+    for store in stores {
+        let found = match store {
+            CredentialStore::AuthFiles => in_files(reference, authfile),
+            CredentialStore::Helper(name) => credential_helper::get(name, &reference.registry),
+        };
+        match found {
+            Ok(None) => {}
+            Ok(found) => return Ok(found),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    failure.map_or(Ok(None), Err)
+}
+
+/// Looks into the files in the order of podman and skopeo: `--authfile` or `REGISTRY_AUTH_FILE` alone if
+/// given, else podman's files, then Docker's.
+fn in_files(reference: &Reference, authfile: Option<&Path>) -> Result<Option<Credential>> {
     let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     if let Some(path) = authfile.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
         return look_into(&path, reference, true);
@@ -68,22 +85,53 @@ pub fn find_credential(
             return Ok(Some(credential));
         }
     }
-    Ok(None)
+    match home {
+        Some(home) => look_into_old(&home.join(".dockercfg"), reference),
+        None => Ok(None),
+    }
 }
 
-fn look_into(path: &Path, reference: &Reference, required: bool) -> Result<Option<Credential>> {
+/// Reads a file as JSON; `None` if it is not there.
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let bad = |reason: String| Error::Credentials { path: path.to_owned(), reason };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !required => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(bad(error.to_string())),
     };
     // serde's message may quote a value, and so a secret: only the place is told.
-    let file: AuthFile = serde_json::from_slice(&bytes)
+    let parsed = serde_json::from_slice(&bytes)
         .map_err(|e| bad(format!("not valid JSON at line {} column {}", e.line(), e.column())))?;
-    match choose(&file, reference) {
-        Choice::Entry(entry) => decode(entry).map_err(|reason| bad(reason.to_owned())),
-        Choice::Helper(helper, server) => ask_helper(helper, &server),
+    Ok(Some(parsed))
+}
+
+fn look_into(path: &Path, reference: &Reference, required: bool) -> Result<Option<Credential>> {
+    match read::<AuthFile>(path)? {
+        Some(file) => credential_of(path, &file, reference),
+        None if !required => Ok(None),
+        None => Err(Error::Credentials {
+            path: path.to_owned(),
+            reason: std::io::Error::from(rustix::io::Errno::NOENT).to_string(),
+        }),
+    }
+}
+
+/// Docker's oldest form: entries alone.
+fn look_into_old(path: &Path, reference: &Reference) -> Result<Option<Credential>> {
+    let Some(auths) = read(path)? else { return Ok(None) };
+    credential_of(path, &AuthFile { auths, ..AuthFile::default() }, reference)
+}
+
+fn credential_of(
+    path: &Path,
+    file: &AuthFile,
+    reference: &Reference,
+) -> Result<Option<Credential>> {
+    let bad =
+        |reason: &str| Error::Credentials { path: path.to_owned(), reason: reason.to_owned() };
+    match choose(file, reference) {
+        Choice::Entry(entry) => decode(entry).map_err(bad),
+        Choice::Helper(helper, server) => credential_helper::get(helper, &server),
         Choice::None => Ok(None),
     }
 }
@@ -168,59 +216,6 @@ impl PartialEq for AuthEntry {
         let fields =
             |e: &Self| [&e.auth, &e.username, &e.password, &e.identitytoken].map(Clone::clone);
         fields(self) == fields(other)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HelperAnswer {
-    username: String,
-    secret: String,
-}
-
-/// Asks `docker-credential-NAME`, by the protocol of Docker's credential helpers.
-pub(super) fn ask_helper(name: &str, server: &str) -> Result<Option<Credential>> {
-    let Some(answer) = run_helper(name, "get", server)? else { return Ok(None) };
-    let answer: HelperAnswer = serde_json::from_slice(&answer).map_err(|_| Error::Credentials {
-        path: PathBuf::from(format!("docker-credential-{name}")),
-        reason: "its answer is not JSON".into(),
-    })?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Credential::IdentityToken(answer.secret),
-        _ => Credential::Password { user: answer.username, password: answer.secret },
-    }))
-}
-
-/// Runs a helper with `input` on its standard input and gives what it says; `None` if it has nothing.
-pub(super) fn run_helper(name: &str, verb: &str, input: &str) -> Result<Option<Vec<u8>>> {
-    let program = format!("docker-credential-{name}");
-    let bad = |reason: String| Error::Credentials { path: PathBuf::from(&program), reason };
-    if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        return Err(bad("not the name of a credential helper".into()));
-    }
-    let run = || -> std::io::Result<std::process::Output> {
-        let mut child = Command::new(&program)
-            .arg(verb)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            match stdin.write_all(input.as_bytes()) {
-                // One that knows its answer without reading.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-                result => result?,
-            }
-        }
-        child.wait_with_output()
-    };
-    let output = run().map_err(|error| bad(error.to_string()))?;
-    if output.status.success() {
-        return Ok(Some(output.stdout));
-    }
-    match String::from_utf8_lossy(&output.stdout).contains("credentials not found") {
-        true => Ok(None),
-        false => Err(bad(format!("{}", output.status))),
     }
 }
 

@@ -6,52 +6,97 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use super::auth_file::{ask_helper, normal_host, run_helper};
+use super::auth_file::normal_host;
+use super::credential_helper;
 use super::transport::{Request, Transport};
-use super::{Config, Credential};
+use super::{Config, Credential, CredentialStore};
 use crate::error::{Error, Result};
 use crate::reference::DOCKER_HUB;
 use crate::store::write_atomically;
 
-/// Shows the registry the credential and keeps it if the registry takes it. Gives the place.
+/// Shows the registry the credential and keeps it if the registry takes it: in the first store of
+/// registries.conf's `credential-helpers` that can. Gives the place.
 ///
 /// # Errors
-/// Those of sending; [`Error::Credentials`] for a file that can't be changed.
+/// Those of sending; [`Error::Credentials`] for a store that can't keep it.
 pub fn login(registry: &str, credential: &Credential, config: &Config) -> Result<PathBuf> {
     check(registry, credential, config)?;
-    let path = place(config.authfile.as_deref())?;
+    let mut failure = None;
+    for store in config.registries.credential_stores() {
+        let kept = match store {
+            CredentialStore::AuthFiles => note(registry, credential, config.authfile.as_deref()),
+            CredentialStore::Helper(name) => keep(name, registry, credential),
+        };
+        match kept {
+            Ok(place) => return Ok(place),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    // There is always one store.
+    Err(failure.unwrap_or(Error::Interrupted))
+}
+
+/// Keeps a credential in the auth file, or with the helper that the file names.
+fn note(registry: &str, credential: &Credential, authfile: Option<&Path>) -> Result<PathBuf> {
+    let path = place(authfile)?;
     let mut file = load(&path)?;
+    if let Some(helper) = helper(&file, registry) {
+        return keep(&helper, &server(registry), credential);
+    }
     let Credential::Password { user, password } = credential else {
         return Err(bad(&path, "only a user's password can be kept"));
     };
-    if let Some(helper) = helper(&file, registry) {
-        let input = json!({ "ServerURL": server(registry), "Username": user, "Secret": password });
-        run_helper(&helper, "store", &input.to_string())?;
-        return Ok(PathBuf::from(format!("docker-credential-{helper}")));
-    }
     let auth = BASE64_STANDARD.encode(format!("{user}:{password}"));
     entries(&path, &mut file)?.insert(registry.to_owned(), json!({ "auth": auth }));
     store(&path, &file)?;
     Ok(path)
 }
 
-/// Forgets a registry's credential, or all. Gives the place; `None` if there was nothing to forget.
+/// Keeps a credential with a helper.
+fn keep(helper: &str, server: &str, credential: &Credential) -> Result<PathBuf> {
+    let (user, secret) = match credential {
+        Credential::Password { user, password } => (user.as_str(), password),
+        Credential::IdentityToken(token) => ("<token>", token),
+    };
+    let input = json!({ "ServerURL": server, "Username": user, "Secret": secret });
+    credential_helper::run(helper, "store", &input.to_string())?;
+    Ok(program(helper))
+}
+
+fn program(helper: &str) -> PathBuf {
+    PathBuf::from(format!("docker-credential-{helper}"))
+}
+
+/// Forgets a registry's credential, or all, in every store. Gives the places that had any.
 ///
 /// # Errors
-/// [`Error::Credentials`] for a file that can't be changed.
-pub fn logout(registry: Option<&str>, authfile: Option<&Path>) -> Result<Option<PathBuf>> {
+/// [`Error::Credentials`] for a store that can't be changed.
+pub fn logout(
+    registry: Option<&str>,
+    authfile: Option<&Path>,
+    stores: &[CredentialStore],
+) -> Result<Vec<PathBuf>> {
+    let mut places = Vec::new();
+    for store in stores {
+        places.extend(match store {
+            CredentialStore::AuthFiles => forget(registry, authfile)?,
+            CredentialStore::Helper(name) => match registry {
+                Some(registry) => erase(name, registry)?,
+                None => erase_all(name)?,
+            },
+        });
+    }
+    Ok(places)
+}
+
+/// Forgets what the auth file has, or the helper that it names.
+fn forget(registry: Option<&str>, authfile: Option<&Path>) -> Result<Option<PathBuf>> {
     let path = place(authfile)?;
     let mut file = load(&path)?;
     if let Some(registry) = registry
         && let Some(helper) = helper(&file, registry)
     {
-        return match ask_helper(&helper, &server(registry))? {
-            Some(_) => {
-                run_helper(&helper, "erase", &server(registry))?;
-                Ok(Some(PathBuf::from(format!("docker-credential-{helper}"))))
-            }
-            None => Ok(None),
-        };
+        return erase(&helper, &server(registry));
     }
     let entries = entries(&path, &mut file)?;
     let before = entries.len();
@@ -63,6 +108,22 @@ pub fn logout(registry: Option<&str>, authfile: Option<&Path>) -> Result<Option<
     }
     store(&path, &file)?;
     Ok(Some(path))
+}
+
+fn erase(helper: &str, server: &str) -> Result<Option<PathBuf>> {
+    if credential_helper::get(helper, server)?.is_none() {
+        return Ok(None);
+    }
+    credential_helper::run(helper, "erase", server)?;
+    Ok(Some(program(helper)))
+}
+
+fn erase_all(helper: &str) -> Result<Option<PathBuf>> {
+    let servers = credential_helper::list(helper)?;
+    for server in &servers {
+        credential_helper::run(helper, "erase", server)?;
+    }
+    Ok((!servers.is_empty()).then(|| program(helper)))
 }
 
 fn check(registry: &str, credential: &Credential, config: &Config) -> Result<()> {

@@ -5,6 +5,7 @@ mod blob;
 mod certificates;
 mod challenge;
 mod credential;
+mod credential_helper;
 mod http_date;
 mod login;
 mod manifest;
@@ -24,7 +25,7 @@ pub use blob::{PieceSender, Pieces, pieces};
 pub use credential::Credential;
 pub use login::{login, logout};
 pub use manifest::Fetched;
-pub use registries::{Registries, Source};
+pub use registries::{Ambiguous, CredentialStore, Meaning, Registries, Source};
 pub use upload::Uploaded;
 
 use transport::Transport;
@@ -123,7 +124,10 @@ impl Registry {
         let reference = &source.reference;
         let credential = match credential {
             Some(credential) => Some(credential),
-            None => find_credential(reference, config.authfile.as_deref())?,
+            None => {
+                let stores = config.registries.credential_stores();
+                find_credential(reference, config.authfile.as_deref(), stores)?
+            }
         };
         let own = &reference.repository;
         let scope = match access {

@@ -54,6 +54,13 @@ fn basic_from_every_place() {
         write_auth(&sandbox, file, &registry.address);
         sandbox.ok(&pull);
     }
+    // Docker's oldest file has the entries alone.
+    let sandbox = Sandbox::new();
+    write_auth(&sandbox, "home/auth.json", &registry.address);
+    let file = std::fs::read(sandbox.path.join("home/auth.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    std::fs::write(sandbox.path.join("home/.dockercfg"), file["auths"].to_string()).unwrap();
+    sandbox.ok(&pull);
     let sandbox = Sandbox::new();
     write_auth(&sandbox, "elsewhere.json", &registry.address);
     let authfile = sandbox.path.join("elsewhere.json");

@@ -128,3 +128,51 @@ fn logins_that_make_no_sense() {
     let error = sandbox.fails(&["logout", "--authfile", bad.to_str().unwrap()]);
     assert!(error.contains("not a JSON object") && !error.contains(PASSWORD), "{error}");
 }
+
+#[test]
+fn registries_conf_says_where_credentials_are() {
+    let registry = locked();
+    let sandbox = Sandbox::new();
+    let helper = sandbox.path.join("docker-credential-test");
+    // One program for what is kept, and its list.
+    let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\ncase $1 in store) cat >kept;; erase) rm kept;;
+list) printf '{\"%s\":\"user\"}' \"$(sed 's/.*ServerURL\":\"//; s/\".*//' kept)\";;
+get) test -e kept && cat kept || { echo credentials not found in native keychain; exit 1; };; esac\n";
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+    let own = sandbox.path.join("home/.config/containers");
+    std::fs::create_dir_all(own.join("registries.conf.d")).unwrap();
+    let stores = |text: &str| {
+        let text = format!("credential-helpers = [{text}]\n");
+        std::fs::write(own.join("registries.conf.d/10-stores.conf"), text).unwrap();
+    };
+    let reference = format!("{}/x:t", registry.address);
+    let run = |arguments: &[&str]| {
+        let path = format!("{}:{}", sandbox.path.display(), std::env::var("PATH").unwrap());
+        sandbox.command().args(arguments).env("PATH", path).output().unwrap()
+    };
+    let pull = ["pull", "-q", "--tls-verify=false", &reference];
+    let file = sandbox.path.join("run/containers/auth.json");
+
+    stores(r#""test", "containers-auth.json""#);
+    let output = login(&sandbox, &registry.address, PASSWORD, &[]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("noted in docker-credential-test"), "{said}");
+    assert!(!file.exists());
+    assert!(run(&pull).status.success());
+    let gone = run(&["logout", &registry.address]);
+    assert_eq!(gone.stdout, b"forgotten in docker-credential-test\n");
+    assert!(!run(&pull).status.success());
+    assert!(login(&sandbox, &registry.address, PASSWORD, &[]).status.success());
+    assert!(run(&["logout", "--all"]).status.success());
+    assert!(!sandbox.path.join("kept").exists());
+
+    // A helper that is not there is no obstacle where another store has it, and is named where none has.
+    stores(r#""missing", "containers-auth.json""#);
+    let output = login(&sandbox, &registry.address, PASSWORD, &[]);
+    assert!(output.status.success() && file.exists(), "{output:?}");
+    assert!(run(&pull).status.success());
+    std::fs::remove_file(&file).unwrap();
+    let errors = String::from_utf8(run(&pull).stderr).unwrap();
+    assert!(errors.contains("credentials from docker-credential-missing"), "{errors}");
+}

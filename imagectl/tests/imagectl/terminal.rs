@@ -145,3 +145,73 @@ fn bars_on_a_terminal() {
     let (ended, shown) = start(true);
     assert!(ended && shown.is_empty(), "{shown:?}");
 }
+
+#[test]
+fn a_short_name_is_chosen_and_remembered() {
+    let (first, second) = (Registry::start(), Registry::start());
+    second.image("some/x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let sandbox = Sandbox::new();
+    let insecure = |registry: &Registry| {
+        format!("[[registry]]\nlocation = \"{}\"\ninsecure = true\n", registry.address)
+    };
+    let (one, two) = (&first.address, &second.address);
+    let conf = format!(
+        "unqualified-search-registries = [\"{one}\", \"{two}\"]\nshort-name-mode = \"enforcing\"\n{}{}",
+        insecure(&first),
+        insecure(&second)
+    );
+    std::fs::write(sandbox.path.join("registries.conf"), conf).unwrap();
+    // What root chooses is noted for the machine, so the machine is another one here. The second pull has
+    // no terminal; in a file as podman writes it, the name stays that of another image.
+    let script = r#"mount -t tmpfs none /var/cache; mkdir /var/cache/containers
+        printf '[aliases]\n  "other" = "quay.io/other"\n' >/var/cache/containers/short-name-aliases.conf
+        "$0" "$@" 2>/dev/tty
+        cat /var/cache/containers/short-name-aliases.conf
+        "$0" "$@" </dev/null 2>&1"#;
+    let start = |terminal: &Terminal| {
+        let imagectl = sandbox.command();
+        let mut command = std::process::Command::new("setsid");
+        command
+            .args([
+                "--ctty",
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "sh",
+                "-euc",
+                script,
+            ])
+            .arg(imagectl.get_program())
+            .args(imagectl.get_args())
+            .args(["pull", "-q", "some/x:t"])
+            .current_dir(&sandbox.path)
+            .env("CONTAINERS_REGISTRIES_CONF", "registries.conf")
+            .stdin(terminal.far())
+            .stdout(Stdio::piped())
+            .stderr(terminal.far());
+        command.spawn().unwrap()
+    };
+    let mut terminal = Terminal::open();
+    let mut child = start(&terminal);
+    let mut said = child.stdout.take().unwrap();
+    terminal.wait_for("Which one, 1 to 2? ");
+    assert!(terminal.shown.contains(&format!("  1  {one}/some/x:t\r\n  2  {two}/some/x:t")));
+    terminal.near.write_all(b"2\n").unwrap();
+    assert!(terminal.end(child), "{:?}", terminal.shown);
+    let mut text = String::new();
+    said.read_to_string(&mut text).unwrap();
+    let pulled = format!("{two}/some/x:t sha256:");
+    assert_eq!(text.matches(&pulled).count(), 2, "{text}");
+    let aliases =
+        format!("[aliases]\n  \"other\" = \"quay.io/other\"\n  \"some/x\" = \"{two}/some/x\"\n");
+    assert!(text.contains(&aliases), "{text}");
+    assert!(first.requests().iter().all(|request| !request.path.starts_with("/v2/")));
+
+    let mut terminal = Terminal::open();
+    let child = start(&terminal);
+    terminal.wait_for("Which one, 1 to 2? ");
+    terminal.near.write_all(b"7\n").unwrap();
+    assert!(!terminal.end(child));
+    assert!(terminal.shown.contains("'7' is none of the numbers"), "{:?}", terminal.shown);
+}

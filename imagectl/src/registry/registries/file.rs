@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Entry, Mirror, Serves, ShortNameMode};
+use super::super::credential_helper;
+use super::{CredentialStore, Entry, Mirror, Serves, ShortNameMode};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 
@@ -14,6 +15,7 @@ use crate::reference::Reference;
 pub struct Parsed {
     pub search: Option<Vec<String>>,
     pub mode: Option<ShortNameMode>,
+    pub credential_stores: Option<Vec<CredentialStore>>,
     /// A name without a target is one that an earlier file must not give.
     pub aliases: BTreeMap<String, Option<Reference>>,
     pub entries: Vec<Entry>,
@@ -25,6 +27,8 @@ pub struct Parsed {
 struct File {
     unqualified_search_registries: Option<Vec<String>>,
     short_name_mode: Option<String>,
+    #[serde(default)]
+    credential_helpers: Vec<String>,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
     #[serde(default)]
@@ -68,17 +72,23 @@ pub fn parse(path: &Path, text: &str) -> Result<Parsed> {
     let search = file.unqualified_search_registries.map(|hosts| {
         hosts.iter().map(|host| location("unqualified-search-registries", host)).collect()
     });
-    let mode = file.short_name_mode.as_deref().map(|mode| match mode {
-        "enforcing" => Ok(ShortNameMode::Enforcing),
-        "permissive" => Ok(ShortNameMode::Permissive),
-        "disabled" => Ok(ShortNameMode::Disabled),
-        other => Err(format!("short-name-mode '{other}' is not enforcing, permissive or disabled")),
-    });
+    let mode =
+        file.short_name_mode.as_deref().filter(|mode| !mode.is_empty()).map(|mode| match mode {
+            "enforcing" => Ok(ShortNameMode::Enforcing),
+            "permissive" => Ok(ShortNameMode::Permissive),
+            "disabled" => Ok(ShortNameMode::Disabled),
+            other => {
+                Err(format!("short-name-mode '{other}' is not enforcing, permissive or disabled"))
+            }
+        });
+    let stores = file.credential_helpers.iter().map(|name| credential_store(name)).collect();
+    let stores: Vec<CredentialStore> = Result::map_err(stores, bad)?;
     let aliases = file.aliases.iter().map(|(name, target)| alias(name, target)).collect();
     let entries = file.registry.into_iter().map(|table| entry(table, path)).collect();
     let mut parsed = Parsed {
         search: search.transpose().map_err(bad)?,
         mode: mode.transpose().map_err(bad)?,
+        credential_stores: (!stores.is_empty()).then_some(stores),
         aliases: Result::map_err(aliases, bad)?,
         entries: Vec::new(),
     };
@@ -92,6 +102,14 @@ pub fn parse(path: &Path, text: &str) -> Result<Parsed> {
         }
     }
     Ok(parsed)
+}
+
+fn credential_store(name: &str) -> Result<CredentialStore, String> {
+    match name {
+        "containers-auth.json" => Ok(CredentialStore::AuthFiles),
+        name if credential_helper::is_name(name) => Ok(CredentialStore::Helper(name.to_owned())),
+        other => Err(format!("credential-helpers '{}' is no helper's name", other.escape_debug())),
+    }
 }
 
 fn alias(name: &str, target: &str) -> Result<(String, Option<Reference>), String> {
@@ -197,6 +215,8 @@ mod tests {
                 "two [[registry]] of prefix 'a.io'",
             ),
             ("short-name-mode = \"maybe\"", "short-name-mode 'maybe'"),
+            ("credential-helpers = [\"../x\"]", "credential-helpers '../x'"),
+            ("credential-helpers = [\"\"]", "credential-helpers ''"),
             ("unqualified-search-registries = [\"https://a.io\"]", "unqualified-search-registries"),
             ("[aliases]\n\"a.io/x\" = \"b.io/x\"", "'a.io/x' is no short name"),
             ("[aliases]\nx = \"library/x\"", "names no registry"),

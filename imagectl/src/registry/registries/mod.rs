@@ -1,6 +1,7 @@
 //! containers-registries.conf(5): which registries stand for which names, and what may be done with them.
-//! Read as podman and skopeo read it where nobody can be asked. Version 1 of the format is refused.
+//! Read as podman and skopeo read it. Version 1 of the format is refused.
 
+mod aliases;
 mod file;
 mod places;
 mod short_name;
@@ -11,12 +12,16 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 
+pub use short_name::{Ambiguous, Meaning};
+
 /// What all files say together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registries {
     /// Where names without a registry are looked for, in this order.
     search: Vec<String>,
     mode: ShortNameMode,
+    /// Where credentials are looked for, in this order; empty for the auth files.
+    credential_stores: Vec<CredentialStore>,
     /// Full repositories by short name.
     aliases: BTreeMap<String, Reference>,
     entries: Vec<Entry>,
@@ -25,13 +30,22 @@ pub struct Registries {
 /// What is done with a name that several registries may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ShortNameMode {
-    /// It is refused, since nobody can be asked.
+    /// Somebody at a terminal chooses; where nobody is, it is refused.
     Enforcing,
-    /// One after the other is tried.
+    /// Somebody chooses; where nobody is, one after the other is tried.
     #[default]
     Permissive,
-    /// The same.
+    /// One after the other is tried.
     Disabled,
+}
+
+/// An entry of `credential-helpers`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialStore {
+    /// The auth files of podman and Docker: `containers-auth.json`.
+    AuthFiles,
+    /// `docker-credential-NAME`.
+    Helper(String),
 }
 
 /// A `[[registry]]`.
@@ -79,24 +93,40 @@ impl Registries {
     /// # Errors
     /// [`Error::Document`] naming the file and what is wrong with it, or [`Error::Io`].
     pub fn load() -> Result<Self> {
-        places::files()?.iter().try_fold(Self::default(), |registries, (path, text)| {
-            Ok(registries.over(file::parse(path, text)?))
-        })
+        let registries =
+            places::files()?.iter().try_fold(Self::default(), |all, (path, text)| {
+                Ok::<_, Error>(all.over(file::parse(path, text)?))
+            })?;
+        registries.with_noted_aliases()
+    }
+
+    /// Where credentials are looked for, in this order.
+    #[must_use]
+    pub fn credential_stores(&self) -> &[CredentialStore] {
+        match self.credential_stores.as_slice() {
+            [] => &[CredentialStore::AuthFiles],
+            stores => stores,
+        }
     }
 
     /// Puts what a later file says over what is known.
     fn over(mut self, later: file::Parsed) -> Self {
         self.search = later.search.unwrap_or(self.search);
         self.mode = later.mode.unwrap_or(self.mode);
-        for (name, target) in later.aliases {
+        self.credential_stores = later.credential_stores.unwrap_or(self.credential_stores);
+        self.put_aliases(later.aliases);
+        self.entries.retain(|entry| later.entries.iter().all(|new| new.prefix != entry.prefix));
+        self.entries.extend(later.entries);
+        self
+    }
+
+    fn put_aliases(&mut self, aliases: BTreeMap<String, Option<Reference>>) {
+        for (name, target) in aliases {
             match target {
                 Some(target) => drop(self.aliases.insert(name, target)),
                 None => drop(self.aliases.remove(&name)),
             }
         }
-        self.entries.retain(|entry| later.entries.iter().all(|new| new.prefix != entry.prefix));
-        self.entries.extend(later.entries);
-        self
     }
 
     /// The places to pull an image from, mirrors first.

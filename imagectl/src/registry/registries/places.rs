@@ -36,7 +36,8 @@ pub fn files() -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-fn read(path: &Path) -> Result<Option<(PathBuf, String)>> {
+/// Reads a file that need not be there.
+pub fn read(path: &Path) -> Result<Option<(PathBuf, String)>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some((path.to_owned(), text))),
         Err(error) if absent(&error) => Ok(None),

@@ -1,6 +1,6 @@
 //! Names without a registry: which full names they may mean.
 
-use super::{Registries, ShortNameMode};
+use super::{Registries, ShortNameMode, aliases};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 
@@ -16,8 +16,7 @@ impl Registries {
             return Ok(vec![plain]);
         }
         let (tag, digest) = (plain.tag.clone(), plain.digest);
-        let end = text.find([':', '@']).unwrap_or(text.len());
-        if let Some(alias) = self.aliases.get(&text[..end]) {
+        if let Some(alias) = self.aliases.get(without_version(text)) {
             return Ok(vec![Reference { tag, digest, ..alias.clone() }]);
         }
         match self.search.as_slice() {
@@ -26,27 +25,76 @@ impl Registries {
         }
     }
 
-    /// The names to pull `text` by, one after the other.
+    /// What is to be pulled by `text`.
     ///
     /// # Errors
-    /// [`Error::Document`] if there are several and `short-name-mode` wants somebody to choose, or those of
-    /// [`Self::names`].
-    pub fn candidates(&self, text: &str) -> Result<Vec<Reference>> {
+    /// Those of [`Self::names`].
+    pub fn meaning(&self, text: &str) -> Result<Meaning> {
         let names = self.names(text)?;
-        match self.mode {
-            ShortNameMode::Enforcing if names.len() > 1 => {
-                let all: Vec<String> = names.iter().map(ToString::to_string).collect();
-                Err(Error::Document {
-                    what: format!("short name '{}'", text.escape_debug()),
-                    reason: format!(
-                        "may be {}, and short-name-mode is enforcing: write the whole name",
-                        all.join(" or ")
-                    ),
-                })
-            }
-            _ => Ok(names),
-        }
+        Ok(match self.mode {
+            ShortNameMode::Disabled => Meaning::Names(names),
+            _ if names.len() < 2 => Meaning::Names(names),
+            mode => Meaning::Choice(Ambiguous {
+                text: text.to_owned(),
+                names,
+                required: mode == ShortNameMode::Enforcing,
+            }),
+        })
     }
+}
+
+/// What a name means to a pull.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// These, one after the other.
+    Names(Vec<Reference>),
+    /// One that somebody chooses.
+    Choice(Ambiguous),
+}
+
+/// A short name that several registries may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ambiguous {
+    text: String,
+    /// What it may mean, the likeliest first.
+    pub names: Vec<Reference>,
+    required: bool,
+}
+
+impl Ambiguous {
+    /// The names to try where there is nobody to choose.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if `short-name-mode` wants somebody to.
+    pub fn without_asking(self) -> Result<Vec<Reference>> {
+        if !self.required {
+            return Ok(self.names);
+        }
+        let all: Vec<String> = self.names.iter().map(ToString::to_string).collect();
+        Err(self.refused(format!(
+            "may be {}, and short-name-mode is enforcing: write the whole name",
+            all.join(" or ")
+        )))
+    }
+
+    /// An error about the name.
+    #[must_use]
+    pub fn refused(&self, reason: String) -> Error {
+        Error::Document { what: format!("short name '{}'", self.text.escape_debug()), reason }
+    }
+
+    /// Notes what was chosen, for the next time.
+    ///
+    /// # Errors
+    /// Those of the file with the aliases.
+    pub fn note(&self, chosen: &Reference) -> Result<()> {
+        aliases::note(without_version(&self.text), chosen)
+    }
+}
+
+/// The name without tag and digest.
+fn without_version(text: &str) -> &str {
+    &text[..text.find([':', '@']).unwrap_or(text.len())]
 }
 
 #[cfg(test)]
@@ -54,6 +102,7 @@ mod tests {
     use std::path::Path;
 
     use super::super::{Registries, file};
+    use super::Meaning;
 
     fn registries(text: &str) -> Registries {
         Registries::default().over(file::parse(Path::new("r.conf"), text).unwrap())
@@ -81,16 +130,31 @@ mod tests {
             let names = search.names(text).unwrap();
             let shown: Vec<String> = names.iter().map(ToString::to_string).collect();
             assert_eq!(shown, expected, "{text}");
-            assert_eq!(search.candidates(text).unwrap(), names);
+            match search.meaning(text).unwrap() {
+                Meaning::Names(meant) => assert!(meant == names && names.len() == 1, "{text}"),
+                Meaning::Choice(choice) => {
+                    assert_eq!(choice.names, names);
+                    assert_eq!(choice.without_asking().unwrap(), names);
+                }
+            }
         }
         let none = Registries::default().names("x").unwrap();
         assert_eq!(none[0].to_string(), "docker.io/library/x:latest");
         let enforcing = registries(
             "short-name-mode = \"enforcing\"\nunqualified-search-registries = [\"a.io\", \"b.io\"]",
         );
-        let error = enforcing.candidates("x").unwrap_err().to_string();
+        let Meaning::Choice(choice) = enforcing.meaning("x").unwrap() else { panic!() };
+        let error = choice.without_asking().unwrap_err().to_string();
         assert!(error.contains("may be a.io/x:latest or b.io/x:latest"), "{error}");
         assert_eq!(enforcing.names("x").unwrap().len(), 2);
+        let disabled = registries(
+            "short-name-mode = \"disabled\"\nunqualified-search-registries = [\"a.io\", \"b.io\"]",
+        );
+        assert!(matches!(disabled.meaning("x"), Ok(Meaning::Names(names)) if names.len() == 2));
+        let one = registries(
+            "short-name-mode = \"enforcing\"\nunqualified-search-registries = [\"a.io\"]",
+        );
+        assert!(matches!(one.meaning("x"), Ok(Meaning::Names(names)) if names.len() == 1));
         // An alias that a later file takes back.
         let taken = search.over(file::parse(Path::new("s"), "[aliases]\nalpine = \"\"").unwrap());
         assert_eq!(taken.names("alpine").unwrap().len(), 2);
