@@ -277,3 +277,87 @@ fn without_tls_verify_false_nothing_goes_over_plain_http() {
     sandbox.assert_store_is_empty();
     assert!(registry.requests().iter().all(|request| !request.path.starts_with("/v2")));
 }
+
+#[test]
+fn a_token_may_run_out_in_the_middle_of_a_blob() {
+    let registry = Registry::start();
+    let tar = Archive::new().file("a", &super::transfer::noise()).tar();
+    let blob = super::archive::gzip(&tar);
+    registry.image("x", "t", &[tar], json!({}));
+    let layer = imagectl::digest::Digest::of(&blob).to_string();
+    let (realm, path) = (format!("http://{}/token", registry.address), layer.clone());
+    let half = blob.len() / 2;
+    let given = std::sync::atomic::AtomicUsize::new(0);
+    // The second token is to be had once the first half of the layer was sent by the first.
+    registry.rule(move |request| {
+        let number = |by| given.fetch_add(by, std::sync::atomic::Ordering::Relaxed);
+        if request.path.starts_with("/token") {
+            let body = format!("{{\"token\":\"tok-{}\"}}", number(0));
+            return Some(Answer::ok("application/json", body.as_bytes()));
+        }
+        if authorization(request) != Some(&format!("Bearer tok-{}", number(0))) {
+            let challenge = format!("Bearer realm=\"{realm}\"");
+            return Some(Answer::status(401).with("WWW-Authenticate", &challenge));
+        }
+        if !request.path.ends_with(&path) {
+            return None;
+        }
+        match request.headers.get("range") {
+            None => {
+                number(1);
+                Some(Answer { cut: Some(half), ..Answer::ok("", &blob) })
+            }
+            Some(range) => {
+                assert_eq!(*range, format!("bytes={half}-"));
+                let all = format!("bytes {half}-{}/{}", blob.len() - 1, blob.len());
+                Some(Answer::ok("", &blob[half..]).with_status(206).with("Content-Range", &all))
+            }
+        }
+    });
+    Sandbox::new().pull(&format!("{}/x:t", registry.address));
+    let asked = registry.requests();
+    let statuses = asked.iter().filter(|r| r.path.ends_with(&layer)).count();
+    assert_eq!(statuses, 3, "the first half, a 401, and the second half");
+    assert_eq!(asked.iter().filter(|r| r.path.starts_with("/token")).count(), 2);
+}
+
+#[test]
+fn what_is_said_holds_no_secret() {
+    let registry = with_image();
+    let basic_text = BASE64_STANDARD.encode(format!("user:{PASSWORD}"));
+    let realm = format!("http://user:{PASSWORD}@{}/token?secret={PASSWORD}", registry.address);
+    let reference = format!("{}/x:t", registry.address);
+    let creds = format!("user:{PASSWORD}");
+    for (token, status) in [(200, 403), (403, 200), (200, 404)] {
+        let realm = realm.clone();
+        registry.rule(move |request| {
+            if request.path.starts_with("/token") {
+                return Some(Answer::ok("", br#"{"token":"tok-en"}"#).with_status(token));
+            }
+            Some(match authorization(request) {
+                Some(_) => Answer::status(status),
+                None => {
+                    let challenge = format!("Bearer realm=\"{realm}\"");
+                    Answer::status(401).with("WWW-Authenticate", &challenge)
+                }
+            })
+        });
+        let sandbox = Sandbox::new();
+        for command in [&["pull"][..], &["login"], &["copy", "oci:nowhere"]] {
+            let target = if command[0] == "login" { &registry.address } else { &reference };
+            // What the libraries could tell, were they asked to.
+            let output = sandbox
+                .command()
+                .args(command)
+                .args([target, "--tls-verify=false", "--creds", &creds])
+                .envs([("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("DEBUG", "1")])
+                .output()
+                .unwrap();
+            assert!(!output.status.success());
+            let said = format!("{output:?}");
+            for secret in [PASSWORD, "tok-en", &basic_text] {
+                assert!(!said.contains(secret), "{command:?} {token} {status}: {said}");
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! A registry in the test's own process: plain HTTP on loopback, answers as the test wants them.
+//! A registry in the test's own process: HTTP on loopback, plain or with TLS, answers as the test wants them.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use imagectl::digest::Digest;
 use serde_json::{Value, json};
+
+use super::sandbox::Sandbox;
 
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -75,16 +77,45 @@ impl Registry {
     }
 
     pub fn start_at(address: &str) -> Self {
+        Self::listen(address, |registry, stream| {
+            let _ = registry.serve(&stream);
+        })
+    }
+
+    /// With TLS, by the certificate that [`super::tls::make_certificates`] made for the server.
+    pub fn start_tls(sandbox: &Sandbox) -> Self {
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+        // A second call finds the provider installed, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let certificate = CertificateDer::from_pem_file(sandbox.path.join("server.crt")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(sandbox.path.join("server.key")).unwrap();
+        let config = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .unwrap();
+        let config = Arc::new(config);
+        Self::listen("127.0.0.1:0", move |registry, stream| {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = rustls::StreamOwned::new(connection, stream);
+            // A client that goes away is no failure.
+            let _ = registry.serve(&mut stream);
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        })
+    }
+
+    fn listen(address: &str, serve: impl Fn(&Self, TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State::default()));
         let registry = Self { address, state };
-        let serving = registry.clone();
+        let (serving, serve) = (registry.clone(), Arc::new(serve));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let serving = serving.clone();
+                let (serving, serve) = (serving.clone(), Arc::clone(&serve));
                 // A client that tries HTTPS first, or goes away, is no failure.
-                std::thread::spawn(move || serving.serve(&stream));
+                std::thread::spawn(move || serve(&serving, stream));
             }
         });
         registry
@@ -133,8 +164,8 @@ impl Registry {
         self.manifest(repository, tag, MANIFEST, &manifest)
     }
 
-    fn serve(&self, stream: &TcpStream) -> Option<()> {
-        let request = read(stream)?;
+    fn serve(&self, mut stream: impl Read + Write) -> Option<()> {
+        let request = read(&mut stream)?;
         let answer = {
             let mut state = self.state.lock().unwrap();
             state.requests.push(request.clone());
@@ -157,7 +188,7 @@ impl Answer {
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: &mut impl Read) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
@@ -180,7 +211,7 @@ fn read(stream: &TcpStream) -> Option<Request> {
     Some(Request { method, path, headers, body })
 }
 
-fn write(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {
+fn write(mut stream: impl Read + Write, answer: &Answer) -> std::io::Result<()> {
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
     let named = |name: &str| answer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     if !named("content-length") {

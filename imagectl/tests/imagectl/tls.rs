@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::archive::Archive;
 use super::peers::{free_port, run};
+use super::registry::{Answer, Registry};
 use super::sandbox::Sandbox;
 use super::store::put_image;
 
@@ -96,4 +97,104 @@ fn certificates_of_the_registrys_own() {
     assert!(error.contains("no certificate and key") && !error.contains("secret"), "{error}");
     let error = sandbox.fails(&["pull", "-q", &target, "--cert-dir", "nowhere"]);
     assert!(error.contains("nowhere: No such file"), "{error}");
+}
+
+/// A registry with TLS and an image, and the authority to trust in `certs`.
+fn with_image(sandbox: &Sandbox) -> Registry {
+    make_certificates(sandbox);
+    // The authority alone: nobody here wants to see the client's own.
+    for name in ["client.cert", "client.key", "client.csr"] {
+        let path = sandbox.path.join("certs").join(name);
+        std::fs::remove_file(path).unwrap();
+    }
+    let registry = Registry::start_tls(sandbox);
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    registry
+}
+
+fn shown_credentials(registry: &Registry) -> bool {
+    registry.requests().iter().any(|request| request.headers.contains_key("authorization"))
+}
+
+#[test]
+fn redirects_of_tls_registries() {
+    let sandbox = Sandbox::new();
+    let registry = with_image(&sandbox);
+    let (secure, plain) = (Registry::start_tls(&sandbox), Registry::start());
+    secure.rule(|_| None);
+    let to = |base: String| {
+        registry.rule(move |request| {
+            if !request.headers.contains_key("authorization") {
+                return Some(Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""));
+            }
+            let blob = request.path.contains("/blobs/");
+            blob.then(|| Answer::status(307).with("Location", &format!("{base}{}", request.path)))
+        });
+    };
+    let reference = format!("{}/x:t", registry.address);
+    let pull = ["pull", "-q", "--cert-dir", "certs", "--creds", "user:pass", &reference];
+    // From TLS to plain text: refused before anything is sent.
+    to(format!("http://{}", plain.address));
+    let error = sandbox.fails(&pull);
+    assert!(error.contains("redirects to http:, refused"), "{error}");
+    assert!(plain.requests().is_empty());
+    sandbox.assert_store_is_empty();
+    // To what is no HTTP at all.
+    to("file:///etc/passwd?".into());
+    assert!(sandbox.fails(&pull).contains("redirects to file:, refused"));
+    // To another origin with TLS: followed without the credentials.
+    secure.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    to(format!("https://{}", secure.address));
+    sandbox.ok(&pull);
+    assert_eq!(secure.requests().len(), 2, "config and layer");
+    assert!(!shown_credentials(&secure));
+    sandbox.ok(&["rm", &reference]);
+    // To itself: as before.
+    registry.rule(|request| {
+        if !request.headers.contains_key("authorization") {
+            return Some(Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""));
+        }
+        let moved = request.path.replace("/v2/x/blobs/", "/v2/y/blobs/");
+        (moved != request.path).then(|| Answer::status(302).with("Location", &moved))
+    });
+    registry.image("y", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    sandbox.ok(&pull);
+}
+
+#[test]
+fn nothing_of_a_tls_registry_goes_in_clear_text() {
+    let sandbox = Sandbox::new();
+    let registry = with_image(&sandbox);
+    let plain = Registry::start();
+    let realm = format!("Bearer realm=\"http://{}/token\"", plain.address);
+    registry.rule(move |_| Some(Answer::status(401).with("WWW-Authenticate", &realm)));
+    let reference = format!("{}/x:t", registry.address);
+    let how = ["-q", "--cert-dir", "certs", "--creds", "user:pass"];
+    let error = sandbox.fails(&[&["pull"][..], &how, &[&reference]].concat());
+    assert!(error.contains("a token realm must be https"), "{error}");
+
+    let tar = Archive::new().file("a", "x").tar();
+    put_image(&sandbox, "docker.io/library/x:latest", &[tar], json!({}));
+    let place = format!("http://{}/upload", plain.address);
+    registry.rule(move |request| match request.method.as_str() {
+        "HEAD" => Some(Answer::status(404)),
+        _ => Some(Answer::status(202).with("Location", &place)),
+    });
+    let error = sandbox.fails(&[&["push"][..], &how, &["x", &reference]].concat());
+    assert!(error.contains("a place without TLS, refused"), "{error}");
+    assert!(plain.requests().is_empty());
+}
+
+#[test]
+fn the_systems_authorities_are_trusted() {
+    let sandbox = Sandbox::new();
+    let registry = with_image(&sandbox);
+    let reference = format!("{}/x:t", registry.address);
+    let pull = |variable: &str| {
+        let mut command = sandbox.command();
+        command.args(["pull", "-q", &reference]).env(variable, sandbox.path.join("certs/ca.crt"));
+        command.output().unwrap().status.success()
+    };
+    assert!(!pull("ANYTHING"), "the authority is nobody's");
+    assert!(pull("SSL_CERT_FILE"));
 }
