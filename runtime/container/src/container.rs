@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::Flock;
 use nix::libc::SIGKILL;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 
 use crate::census;
 use crate::error::{Context, Error};
@@ -18,6 +18,9 @@ use crate::store::{Entry, LOCK_PATIENCE, State};
 
 /// How long a killed process may take to go away: it may be writing to a slow disk.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long to wait before looking what keeps it, in milliseconds.
+const KILL_TICK: u8 = 100;
 
 /// Where in its life a container is, see runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,12 +238,19 @@ impl Container {
             Err(Error::NotRunning) => return Ok(()),
             result => result?,
         }
-        let deadline = PollTimeout::try_from(KILL_DEADLINE).unwrap_or(PollTimeout::MAX);
         let mut fds = [PollFd::new(init.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, deadline).context(|| "wait for the container's init")? {
-            0 => Err(Error::system("container init still running after SIGKILL", Errno::ETIMEDOUT)),
-            _ => Ok(()),
+        let deadline = Instant::now() + KILL_DEADLINE;
+        while poll(&mut fds, KILL_TICK).context(|| "wait for the container's init")? == 0 {
+            if Instant::now() >= deadline {
+                let what = "container init still running after SIGKILL";
+                return Err(Error::system(what, Errno::ETIMEDOUT));
+            }
+            if self.state.cgroup.is_frozen()? {
+                // A pause came between, and on v1 even the killed wait for its end.
+                self.state.cgroup.thaw()?;
+            }
         }
+        Ok(())
     }
 
     /// Every process of the container, as host pids.
