@@ -1,5 +1,6 @@
 //! Many containers of one engine at once: started, called into, stopped and removed, several at a time.
 
+use super::asked::Client;
 use super::containerd::Containerd;
 use super::podman::Podman;
 use super::{engine, image};

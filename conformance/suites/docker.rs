@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::asked::Client;
 use super::engine::{self, Daemon};
 use super::{image, manual};
-use crate::call::{Call, wait_until};
+use crate::call::Call;
 use crate::case::{Failure, Outcome};
 use crate::env::Env;
 
@@ -33,36 +34,6 @@ impl<'a> Docker<'a> {
         Ok(docker)
     }
 
-    /// A command of its client.
-    pub fn call(&self, words: &[&str]) -> Call {
-        call(self.env, &self.dir, words)
-    }
-
-    /// `docker run` with the manual's runtime.
-    pub fn run(&self, flags: &[&str], command: &[&str]) -> Call {
-        let own = ["run", "--runtime", "ghost-runc", "--network", "none"];
-        self.call(&[&own[..], flags, &["box"], command].concat())
-    }
-
-    /// `docker run -d --name NAME` of a shell script.
-    pub fn start(&self, name: &str, script: &str) -> Outcome {
-        self.run(&["-d", "--name", name], &["sh", "-c", script]).ok()?;
-        Ok(())
-    }
-
-    /// One field of `docker inspect`.
-    pub fn inspect(&self, name: &str, format: &str) -> Result<String, Failure> {
-        let output = self.call(&["inspect", "--format", format, name]).ok()?;
-        Ok(output.stdout.trim().to_owned())
-    }
-
-    /// Wait until a container has printed `text`.
-    pub fn wait_logs(&self, name: &str, text: &str) -> Outcome {
-        wait_until(self.env.shared.limit, &format!("{name} to print {text:?}"), || {
-            Ok(self.call(&["logs", name]).ok()?.stdout.contains(text).then_some(()))
-        })
-    }
-
     /// Remove all containers and stop the daemon.
     pub fn end(self) -> Outcome {
         let left = self.call(&["ps", "-aq"]).ok()?.stdout;
@@ -74,6 +45,22 @@ impl<'a> Docker<'a> {
         engine::no_state(&self.dir.join("exec/runtime-runc"))?;
         engine::leave_run()?;
         engine::remove_groups(self.env, &self.env.mark, |_| false)
+    }
+}
+
+impl Client for Docker<'_> {
+    fn env(&self) -> &Env<'_> {
+        self.env
+    }
+
+    fn call(&self, words: &[&str]) -> Call {
+        call(self.env, &self.dir, words)
+    }
+
+    /// With the manual's runtime.
+    fn run(&self, flags: &[&str], command: &[&str]) -> Call {
+        let own = ["run", "--runtime", "ghost-runc", "--network", "none"];
+        self.call(&[&own[..], flags, &["box"], command].concat())
     }
 }
 

@@ -6,10 +6,11 @@ use std::path::Path;
 use rustix::process::Signal;
 use serde_json::Value;
 
+use super::asked::{self, Client};
 use super::docker::{Docker, start};
 use super::{engine, manual};
 use crate::call::wait_until;
-use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::case::{Case, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -47,12 +48,7 @@ const fn case(name: &'static str, run: fn(&mut Env) -> Outcome) -> Case {
 
 fn exit_codes(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
-    let output = docker.run(&["--rm"], &["sh", "-c", "echo out; echo err >&2; exit 7"]).exits(7)?;
-    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"), "streams");
-    let input = env.dir.join("input");
-    fs::write(&input, "typed\n")?;
-    let output = docker.run(&["--rm", "-i"], &["cat"]).stdin(fs::File::open(&input)?).ok()?;
-    ensure_eq!(output.stdout, "typed\n", "stdin");
+    asked::run_streams(&docker)?;
     docker.run(&["--rm", "--pid", "host"], &["sh", "-c", "kill -KILL $$"]).exits(137)?;
     for (command, code, text) in [
         ("nosuch", 127, "executable file not found in $PATH"),
@@ -66,53 +62,10 @@ fn exit_codes(env: &mut Env) -> Outcome {
     docker.end()
 }
 
-fn report(docker: &Docker, flags: &[&str]) -> Result<Value, Failure> {
-    docker.run(&[&["--rm"], flags].concat(), &["/bin/probe"]).ok()?.json()
-}
-
 fn flags(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
-    let found = report(&docker, &[])?;
-    ensure_eq!(found["status"]["Seccomp"], "2", "seccomp mode");
-    ensure_eq!(found["status"]["CapEff"], "00000000a80425fb", "effective capabilities");
-    let found = report(
-        &docker,
-        &[
-            "--user",
-            "5:6",
-            "--group-add",
-            "7",
-            "--workdir",
-            "/tmp",
-            "--env",
-            "A=b",
-            "--hostname",
-            "name",
-            "--cap-drop",
-            "ALL",
-            "--cap-add",
-            "NET_RAW",
-            "--security-opt",
-            "no-new-privileges",
-            "--ulimit",
-            "nofile=99:100",
-            "--oom-score-adj",
-            "600",
-        ],
-    )?;
-    ensure_eq!(found["status"]["Uid"], "5 5 5 5", "uid");
-    ensure_eq!(found["status"]["Gid"], "6 6 6 6", "gid");
-    ensure!(found["status"]["Groups"].to_string().contains('7'), "groups");
-    ensure_eq!(found["cwd"], "/tmp", "cwd");
-    ensure!(found["env"].to_string().contains("A=b"), "environment {}", found["env"]);
-    ensure_eq!(found["hostname"], "name", "host name");
-    ensure_eq!(found["status"]["CapBnd"], "0000000000002000", "bounding capabilities");
-    ensure_eq!(found["status"]["NoNewPrivs"], "1", "NoNewPrivs");
-    ensure_eq!(found["oom_score_adj"], "600", "oom_score_adj");
-    ensure_eq!(found["limits"]["Max open files"].to_string(), "[\"99\",\"100\"]", "open files");
-    let sysctl = ["--rm", "--sysctl", "net.ipv4.ip_forward=1"];
-    let output = docker.run(&sysctl, &["cat", "/proc/sys/net/ipv4/ip_forward"]).ok()?;
-    ensure_eq!(output.stdout, "1\n", "sysctl");
+    asked::default_container(&docker)?;
+    asked::process_flags(&docker)?;
     let output = docker.run(&["--rm", "--init"], &["cat", "/proc/1/comm"]).ok()?;
     ensure_eq!(output.stdout, "docker-init\n", "the first process");
     docker.end()
@@ -123,37 +76,13 @@ fn privileged(env: &mut Env) -> Outcome {
     docker.run(&["--rm", "--privileged"], &["mount", "-t", "tmpfs", "t", "/mnt"]).ok()?;
     docker.start("host", "sleep 1000")?;
     let found = docker.call(&["exec", "--privileged", "host", "/bin/probe"]).ok()?.json()?;
-    ensure!(found["status"]["CapEff"] != "00000000a80425fb", "capabilities of exec");
+    ensure!(found["status"]["CapEff"] != asked::DEFAULT_CAPABILITIES, "capabilities of exec");
     docker.end()
 }
 
 fn mounts(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
-    let data = env.dir.join("data");
-    fs::create_dir(&data)?;
-    fs::write(data.join("file"), "content\n")?;
-    let volume = |target: &str| format!("{}:{target}", data.display());
-    let flags = [
-        "--rm",
-        "--read-only",
-        "--tmpfs",
-        "/t:size=1m",
-        "-v",
-        &volume("/ro:ro"),
-        "-v",
-        &volume("/rw"),
-        "-v",
-        "named:/named",
-        "--device",
-        "/dev/fuse",
-    ];
-    let script = "cat /ro/file; touch /x /ro/x || touch /t/x /rw/new /named/x && \
-                  stat -c %t:%T /dev/fuse; cat /etc/hostname >/dev/null && echo done";
-    let output = docker.run(&flags, &["sh", "-c", script]).ok()?;
-    ensure_eq!(output.stdout, "content\na:e5\ndone\n", "stdout");
-    ensure!(data.join("new").exists(), "the volume is not the directory");
-    let output = docker.run(&["--rm", "-v", "named:/n"], &["ls", "/n"]).ok()?;
-    ensure_eq!(output.stdout, "x\n", "the named volume");
+    asked::mounts(&docker)?;
     docker.end()
 }
 
@@ -176,16 +105,14 @@ fn joins(env: &mut Env) -> Outcome {
 
 fn terminal(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
-    engine::talk_resize_and_interrupt(env, |script| docker.run(&["--rm", "-it"], script))?;
+    asked::run_terminal(&docker)?;
     docker.end()
 }
 
 fn exec(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
     docker.start("host", "sleep 1000")?;
-    let script = ["exec", "host", "sh", "-c", "echo out; echo err >&2; exit 9"];
-    let output = docker.call(&script).exits(9)?;
-    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"), "streams");
+    asked::exec(&docker, "host")?;
     for (command, text) in
         [("nosuch", "executable file not found in $PATH"), ("/etc/passwd", "permission denied")]
     {
@@ -193,24 +120,13 @@ fn exec(env: &mut Env) -> Outcome {
         let shown = output.stdout.contains(text) || output.stderr.contains(text);
         ensure!(shown, "{text:?}: {output}");
     }
-    let words = ["exec", "-u", "5:6", "-w", "/tmp", "-e", "A=b", "host", "/bin/probe"];
-    let found = docker.call(&words).ok()?.json()?;
-    ensure_eq!(found["status"]["Uid"], "5 5 5 5", "uid");
-    ensure_eq!(found["cwd"], "/tmp", "cwd");
-    ensure_eq!(found["status"]["Seccomp"], "2", "seccomp mode");
-    ensure!(found["env"].to_string().contains("A=b"), "environment {}", found["env"]);
-    docker.call(&["exec", "-d", "host", "touch", "/tmp/flag"]).ok()?;
-    wait_until(env.shared.limit, "the detached process", || {
-        let output = docker.call(&["exec", "host", "test", "-e", "/tmp/flag"]).output()?;
-        Ok(output.status.success().then_some(()))
-    })?;
     docker.end()
 }
 
 fn exec_terminal(env: &mut Env) -> Outcome {
     let docker = Docker::new(env)?;
     docker.start("host", "sleep 1000")?;
-    engine::talk(env, |script| docker.call(&[&["exec", "-it", "host"], script].concat()))?;
+    asked::exec_terminal(&docker, "host")?;
     docker.end()
 }
 

@@ -1,5 +1,6 @@
 //! Real engines that drive the runtime.
 
+mod asked;
 mod buildah;
 mod conmon;
 mod containerd;

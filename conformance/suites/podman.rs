@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::asked::Client;
 use super::{engine, image};
 use crate::call::{Call, wait_until};
 use crate::case::{Failure, Outcome};
@@ -88,33 +89,6 @@ impl<'a> Podman<'a> {
         Ok(())
     }
 
-    /// The case, which a user's podman has borrowed to the end.
-    pub fn env(&self) -> &'a Env<'a> {
-        self.env
-    }
-
-    /// A podman command.
-    pub fn call(&self, words: &[&str]) -> Call {
-        let path = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
-        let (root, run, tmp) = (path("root"), path("run"), path("tmp"));
-        let manager = match self.manager {
-            Manager::Cgroupfs => "cgroupfs",
-            Manager::Systemd => "systemd",
-        };
-        let runtime = self.runtime.as_deref();
-        let runtime = runtime.map_or_else(Vec::new, |runtime| vec!["--runtime", runtime]);
-        let global = [
-            &["podman", "--root", &root, "--runroot", &run, "--tmpdir", &tmp][..],
-            &["--storage-driver", "vfs", "--cgroup-manager", manager],
-            &["--events-backend", "file"],
-            &runtime,
-        ]
-        .concat();
-        let call = self.as_caller(self.env.command(&[&global[..], words].concat()));
-        let call = call.limit(self.env.shared.limit * 3);
-        if self.configured { call.env("CONTAINERS_CONF", path("containers.conf")) } else { call }
-    }
-
     fn as_caller(&self, call: Call) -> Call {
         let Some(user) = &self.env.user else { return call };
         let call = user.call(call);
@@ -143,23 +117,6 @@ impl<'a> Podman<'a> {
         let parent: Vec<&str> = parent.iter().map(String::as_str).collect();
         let own = [&[verb][..], &parent].concat();
         self.call(&[&own[..], flags, &["box"], command].concat())
-    }
-
-    /// `podman run` without a network.
-    pub fn run(&self, flags: &[&str], command: &[&str]) -> Call {
-        self.make("run", &[&["--network", "none"], flags].concat(), command)
-    }
-
-    /// `podman run -d --name NAME` of a shell script.
-    pub fn start(&self, name: &str, script: &str) -> Outcome {
-        self.run(&["-d", "--name", name], &["sh", "-c", script]).ok()?;
-        Ok(())
-    }
-
-    /// One field of `podman inspect`.
-    pub fn inspect(&self, name: &str, format: &str) -> Result<String, Failure> {
-        let output = self.call(&["inspect", "--format", format, name]).ok()?;
-        Ok(output.stdout.trim().to_owned())
     }
 
     /// Remove all containers, and check that podman, the runtime and the machine agree that they are
@@ -196,5 +153,36 @@ impl<'a> Podman<'a> {
         let runtime = self.env.user.as_ref().map_or(&self.env.shared.runtime, |user| &user.runtime);
         let call = self.env.command(&[runtime.as_os_str(), "list".as_ref(), "-q".as_ref()]);
         Ok(self.as_caller(call).ok()?.stdout)
+    }
+}
+
+impl Client for Podman<'_> {
+    fn env(&self) -> &Env<'_> {
+        self.env
+    }
+
+    fn call(&self, words: &[&str]) -> Call {
+        let path = |name: &str| self.dir.join(name).to_string_lossy().into_owned();
+        let (root, run, tmp) = (path("root"), path("run"), path("tmp"));
+        let manager = match self.manager {
+            Manager::Cgroupfs => "cgroupfs",
+            Manager::Systemd => "systemd",
+        };
+        let runtime = self.runtime.as_deref();
+        let runtime = runtime.map_or_else(Vec::new, |runtime| vec!["--runtime", runtime]);
+        let global = [
+            &["podman", "--root", &root, "--runroot", &run, "--tmpdir", &tmp][..],
+            &["--storage-driver", "vfs", "--cgroup-manager", manager],
+            &["--events-backend", "file"],
+            &runtime,
+        ]
+        .concat();
+        let call = self.as_caller(self.env.command(&[&global[..], words].concat()));
+        let call = call.limit(self.env.shared.limit * 3);
+        if self.configured { call.env("CONTAINERS_CONF", path("containers.conf")) } else { call }
+    }
+
+    fn run(&self, flags: &[&str], command: &[&str]) -> Call {
+        self.make("run", &[&["--network", "none"], flags].concat(), command)
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::json;
 
+use super::asked::Client;
 use super::podman::Podman;
-use super::podman_run::report;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -58,7 +58,7 @@ fn volumes(env: &mut Env) -> Outcome {
 
 fn security(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    let found = report(&podman, &["--security-opt", "seccomp=unconfined"])?;
+    let found = podman.report(&["--security-opt", "seccomp=unconfined"])?;
     ensure_eq!(found["status"]["Seccomp"], "0", "seccomp mode");
     let profile = env.dir.join("profile.json");
     let rule = json!({"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38});
@@ -67,9 +67,9 @@ fn security(env: &mut Env) -> Outcome {
     let flag = format!("seccomp={}", profile.display());
     let output = podman.run(&["--rm", "--security-opt", &flag], &["mkdir", "/tmp/x"]).exits(1)?;
     ensure!(output.stderr.contains("Function not implemented"), "{output}");
-    let found = report(&podman, &["--user", "5", "--cap-add", "net_raw,chown"])?;
+    let found = podman.report(&["--user", "5", "--cap-add", "net_raw,chown"])?;
     ensure_eq!(found["status"]["CapEff"], "0000000000002001", "capabilities of a user");
-    let found = report(&podman, &["--security-opt", "no-new-privileges"])?;
+    let found = podman.report(&["--security-opt", "no-new-privileges"])?;
     ensure_eq!(found["status"]["NoNewPrivs"], "1", "NoNewPrivs");
     let masks = |flags: &[&str]| -> Result<usize, Failure> {
         let flags = [&["--rm"], flags].concat();

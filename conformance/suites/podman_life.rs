@@ -2,9 +2,9 @@
 
 use std::fs;
 
+use super::asked::Client;
 use super::podman::Podman;
 use super::{engine, manual};
-use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -30,12 +30,6 @@ const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static 
     Case::new(name, run).needs(needs).not_on(CRUN)
 }
 
-fn wait_logs(env: &Env, podman: &Podman, name: &str, text: &str) -> Outcome {
-    wait_until(env.shared.limit, &format!("{name} to print {text:?}"), || {
-        Ok(podman.call(&["logs", name]).ok()?.stdout.contains(text).then_some(()))
-    })
-}
-
 fn pause(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.start("one", "sleep 1000")?;
@@ -56,7 +50,7 @@ fn attach(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     let script = "trap 'echo caught; exit 6' USR1; echo ready; while true; do sleep 0.02; done";
     podman.start("one", script)?;
-    wait_logs(env, &podman, "one", "ready")?;
+    podman.wait_logs("one", "ready")?;
     let follow = podman.call(&["logs", "-f", "one"]).spawn()?;
     follow.wait_for_stdout("ready")?;
     let attached = podman.call(&["attach", "--no-stdin", "one"]).spawn()?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
+use super::asked::Client;
 use super::engine;
 use super::podman::Podman;
 use crate::call::{Running, wait_until};

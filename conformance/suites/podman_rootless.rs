@@ -3,9 +3,8 @@
 
 use std::fs;
 
-use super::engine;
+use super::asked::{self, Client};
 use super::podman::Podman;
-use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::delegated::Delegated;
 use crate::env::Env;
@@ -106,10 +105,9 @@ fn exec(env: &mut Env) -> Outcome {
 
 fn terminals(env: &mut Env) -> Outcome {
     let podman = Podman::of_user(env, None)?;
-    let env = podman.env();
-    engine::talk_resize_and_interrupt(env, |script| podman.run(&["--rm", "-it"], script))?;
+    asked::run_terminal(&podman)?;
     podman.start("a", "sleep 1000")?;
-    engine::talk(env, |script| podman.call(&[&["exec", "-it", "a"], script].concat()))?;
+    asked::exec_terminal(&podman, "a")?;
     podman.end()
 }
 
@@ -119,12 +117,7 @@ fn life(env: &mut Env) -> Outcome {
         "a",
         "trap 'echo caught; exit 6' USR1; echo ready; while true; do sleep 0.02; done",
     )?;
-    let says = |text: &str| {
-        wait_until(podman.env().shared.limit, text, || {
-            Ok(podman.call(&["logs", "a"]).ok()?.stdout.contains(text).then_some(()))
-        })
-    };
-    says("ready")?;
+    podman.wait_logs("a", "ready")?;
     let follow = podman.call(&["logs", "-f", "a"]).spawn()?;
     follow.wait_for_stdout("ready")?;
     podman.call(&["kill", "-s", "USR1", "a"]).ok()?;

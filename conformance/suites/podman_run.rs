@@ -3,12 +3,9 @@
 
 use std::fs;
 
-use serde_json::Value;
-
-use super::engine;
+use super::asked::{self, Client};
 use super::podman::Podman;
-use crate::call::wait_until;
-use crate::case::{Case, Failure, Need, Outcome, Peer};
+use crate::case::{Case, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::user::{SUBORDINATE, SUBORDINATES};
 use crate::{ensure, ensure_eq};
@@ -35,7 +32,6 @@ pub const CASES: &[Case] = &[
     case("podman/logs", logs, NATIVE),
     case("podman/exec", exec, PODMAN),
     case("podman/exec-terminal", exec_terminal, NATIVE),
-    case("podman/exec-detached", exec_detached, NATIVE),
     case("podman/stop-sends-term-then-kill", stop, PODMAN),
     case("podman/kill", kill, NATIVE),
     case("podman/rm", rm, NATIVE),
@@ -76,116 +72,28 @@ fn plain_errors(env: &mut Env) -> Outcome {
 
 fn streams(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    let output = podman.run(&["--rm"], &["sh", "-c", "echo out; echo err >&2"]).ok()?;
-    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"), "streams");
-    let input = env.dir.join("input");
-    fs::write(&input, "typed\n")?;
-    let output = podman.run(&["--rm", "-i"], &["cat"]).stdin(fs::File::open(&input)?).ok()?;
-    ensure_eq!(output.stdout, "typed\n", "stdin");
+    asked::run_streams(&podman)?;
     podman.end()
-}
-
-/// What the probe sees in a container with these flags.
-pub fn report(podman: &Podman, flags: &[&str]) -> Result<Value, Failure> {
-    podman.run(&[&["--rm"], flags].concat(), &["/bin/probe"]).ok()?.json()
 }
 
 fn default_container(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    let report = report(&podman, &[])?;
-    ensure_eq!(report["status"]["Seccomp"], "2", "seccomp mode");
-    ensure_eq!(report["status"]["Seccomp_filters"], "1", "filters");
-    ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid");
-    ensure_eq!(report["pid"], 1, "pid");
-    // podman's default capabilities.
-    ensure_eq!(report["status"]["CapEff"], "00000000a80425fb", "effective capabilities");
-    ensure_eq!(report["status"]["CapBnd"], "00000000a80425fb", "bounding capabilities");
-    let table = report["mounts"].to_string();
-    for target in ["/etc/hosts", "/run/.containerenv", "/dev/shm", "/proc/keys", "/proc/sys"] {
-        ensure!(table.contains(&format!("{target:?}")), "nothing is mounted at {target}: {table}");
-    }
+    asked::default_container(&podman)?;
+    podman.run(&["--rm"], &["cat", "/run/.containerenv"]).ok()?;
     podman.end()
 }
 
 fn flags(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    let report = report(
-        &podman,
-        &[
-            "--user",
-            "5:6",
-            "--group-add",
-            "7",
-            "--workdir",
-            "/tmp",
-            "-e",
-            "A=b",
-            "--hostname",
-            "name",
-            "--cap-drop",
-            "all",
-            "--cap-add",
-            "net_raw",
-            "--security-opt",
-            "no-new-privileges",
-            "--ulimit",
-            "nofile=99:100",
-            "--ulimit",
-            "nproc=500:500",
-            "--oom-score-adj",
-            "600",
-            "--umask",
-            "0077",
-        ],
-    )?;
-    ensure_eq!(report["status"]["Uid"], "5 5 5 5", "uid");
-    ensure_eq!(report["status"]["Gid"], "6 6 6 6", "gid");
-    ensure!(report["status"]["Groups"].to_string().contains('7'), "groups");
-    ensure_eq!(report["cwd"], "/tmp", "cwd");
-    ensure!(report["env"].to_string().contains("A=b"), "environment {}", report["env"]);
-    ensure_eq!(report["hostname"], "name", "host name");
-    ensure_eq!(report["status"]["CapBnd"], "0000000000002000", "bounding capabilities");
-    ensure_eq!(report["status"]["NoNewPrivs"], "1", "NoNewPrivs");
+    asked::process_flags(&podman)?;
+    let report = podman.report(&["--umask", "0077"])?;
     ensure_eq!(report["status"]["Umask"], "0077", "umask");
-    ensure_eq!(report["oom_score_adj"], "600", "oom_score_adj");
-    ensure_eq!(report["limits"]["Max open files"].to_string(), "[\"99\",\"100\"]", "open files");
-    let output = podman
-        .run(
-            &["--rm", "--sysctl", "net.ipv4.ip_forward=1"],
-            &["cat", "/proc/sys/net/ipv4/ip_forward"],
-        )
-        .ok()?;
-    ensure_eq!(output.stdout, "1\n", "sysctl");
     podman.end()
 }
 
 fn mounts(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    let data = env.dir.join("data");
-    fs::create_dir(&data)?;
-    fs::write(data.join("file"), "content\n")?;
-    let volume = |target: &str| format!("{}:{target}", data.display());
-    let output = podman
-        .run(
-            &[
-                "--rm",
-                "--read-only",
-                "--tmpfs",
-                "/t:size=1m",
-                "-v",
-                &volume("/ro:ro"),
-                "-v",
-                &volume("/rw"),
-            ],
-            &["sh", "-c", "cat /ro/file; touch /x /ro/x || touch /t/x /rw/new && echo written"],
-        )
-        .ok()?;
-    ensure_eq!(output.stdout, "content\nwritten\n", "stdout");
-    ensure!(data.join("new").exists(), "the volume is not the directory");
-    let output = podman
-        .run(&["--rm", "--device", "/dev/fuse"], &["stat", "-c", "%t:%T", "/dev/fuse"])
-        .ok()?;
-    ensure_eq!(output.stdout, "a:e5\n", "device");
+    asked::mounts(&podman)?;
     podman.end()
 }
 
@@ -209,7 +117,7 @@ fn limits(env: &mut Env) -> Outcome {
 
 fn user_namespace(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    let report = report(&podman, &["--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000"])?;
+    let report = podman.report(&["--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000"])?;
     ensure_eq!(report["uid_map"].to_string(), "[\"0 100000 5000\"]", "uid_map");
     ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid inside");
     podman.end()
@@ -254,7 +162,7 @@ fn joins(env: &mut Env) -> Outcome {
 
 fn terminal(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
-    engine::talk_resize_and_interrupt(env, |script| podman.run(&["--rm", "-it"], script))?;
+    asked::run_terminal(&podman)?;
     podman.end()
 }
 
@@ -271,42 +179,17 @@ fn logs(env: &mut Env) -> Outcome {
 fn exec(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.start("host", "sleep 1000")?;
-    let output = podman.call(&["exec", "host", "sh", "-c", "echo out; echo err >&2"]).ok()?;
-    ensure_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"), "streams");
-    podman.call(&["exec", "host", "sh", "-c", "exit 9"]).exits(9)?;
+    asked::exec(&podman, "host")?;
     let output = podman.call(&["exec", "host", "nosuch"]).exits(127)?;
     ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
     podman.call(&["exec", "host", "/etc/passwd"]).exits(126)?;
-    let output = podman
-        .call(&["exec", "-u", "5:6", "-w", "/tmp", "-e", "A=b", "host", "/bin/probe"])
-        .ok()?;
-    let report = output.json()?;
-    ensure_eq!(report["status"]["Uid"], "5 5 5 5", "uid");
-    ensure_eq!(report["cwd"], "/tmp", "cwd");
-    ensure_eq!(report["status"]["Seccomp"], "2", "seccomp mode");
-    ensure!(report["env"].to_string().contains("A=b"), "environment {}", report["env"]);
-    let input = env.dir.join("input");
-    fs::write(&input, "typed\n")?;
-    let output = podman.call(&["exec", "-i", "host", "cat"]).stdin(fs::File::open(&input)?).ok()?;
-    ensure_eq!(output.stdout, "typed\n", "stdin");
     podman.end()
 }
 
 fn exec_terminal(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.start("host", "sleep 1000")?;
-    engine::talk(env, |script| podman.call(&[&["exec", "-it", "host"], script].concat()))?;
-    podman.end()
-}
-
-fn exec_detached(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    podman.start("host", "while ! [ -e /tmp/flag ]; do sleep 0.05; done; echo seen; sleep 1000")?;
-    podman.call(&["exec", "-d", "host", "touch", "/tmp/flag"]).ok()?;
-    wait_until(env.shared.limit, "the flag to be seen", || {
-        let output = podman.call(&["logs", "host"]).ok()?;
-        Ok(output.stdout.contains("seen").then_some(()))
-    })?;
+    asked::exec_terminal(&podman, "host")?;
     podman.end()
 }
 
@@ -315,9 +198,7 @@ fn stop(env: &mut Env) -> Outcome {
     podman.start("polite", "trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done")?;
     podman.start("deaf", "trap '' TERM; echo ready; while true; do sleep 0.05; done")?;
     for name in ["polite", "deaf"] {
-        wait_until(env.shared.limit, "the trap", || {
-            Ok(podman.call(&["logs", name]).ok()?.stdout.contains("ready").then_some(()))
-        })?;
+        podman.wait_logs(name, "ready")?;
     }
     podman.call(&["stop", "-t", "30", "polite"]).ok()?;
     ensure_eq!(
@@ -337,14 +218,9 @@ fn stop(env: &mut Env) -> Outcome {
 fn kill(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.start("one", "trap 'echo caught' USR1; echo ready; while true; do sleep 0.05; done")?;
-    let says = |word: &str| {
-        wait_until(env.shared.limit, word, || {
-            Ok(podman.call(&["logs", "one"]).ok()?.stdout.contains(word).then_some(()))
-        })
-    };
-    says("ready")?;
+    podman.wait_logs("one", "ready")?;
     podman.call(&["kill", "-s", "USR1", "one"]).ok()?;
-    says("caught")?;
+    podman.wait_logs("one", "caught")?;
     podman.call(&["kill", "one"]).ok()?;
     let output = podman.call(&["wait", "one"]).ok()?;
     ensure_eq!(output.stdout, "137\n", "exit code");

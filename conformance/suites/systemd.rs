@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::asked::Client;
 use super::containerd::Containerd;
 use super::podman::{Manager, Podman};
 use crate::call::wait_until;
