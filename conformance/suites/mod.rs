@@ -2,14 +2,17 @@
 
 mod asked;
 mod buildah;
+mod channels;
 mod conmon;
 mod containerd;
 mod containerd_run;
 mod cri;
+mod cri_run;
 mod crowd;
 mod docker;
 mod docker_run;
 mod engine;
+mod grpc;
 mod image;
 mod manual;
 mod podman;
@@ -18,6 +21,7 @@ mod podman_life;
 mod podman_network;
 mod podman_rootless;
 mod podman_run;
+mod protobuf;
 mod systemd;
 
 use crate::case::Case;
@@ -28,7 +32,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         buildah::CASES,
         conmon::CASES,
         containerd_run::CASES,
-        cri::CASES,
+        cri_run::CASES,
         crowd::CASES,
         docker_run::CASES,
         podman_isolation::CASES,
