@@ -3,10 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::errors::refuses;
 use super::mounts::{check_mount, mount_at, script};
+use crate::bundle::Bundle;
 use crate::case::{Case, Failure, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -21,6 +22,9 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Crun, "crun makes the file beside the link")]),
     Case::new("mount-targets/over-a-link", over_link),
     Case::new("mount-targets/link-to-the-root", link_to_root).not_on(&[OLD, CRUN]),
+    Case::new("mount-targets/over-the-root", over_root)
+        .not_on(&[(Peer::Crun, "crun 1.8.1 can't mount an overlay there")]),
+    Case::new("mount-targets/over-the-root-but-not-first", over_root_later).not_on(&[OLD, CRUN]),
     Case::new("mount-targets/odd-spellings", spellings)
         .not_on(&[(Peer::Crun, "crun 1.8.1 mounts relative ones elsewhere")]),
     Case::new("mount-targets/below-another-mount", below),
@@ -79,6 +83,58 @@ fn link_to_root(env: &mut Env) -> Outcome {
         let output = env.run(&bundle)?.exits(1)?;
         ensure!(output.stderr.contains("leads to the root"), "words of {output}");
         env.nothing_left()?;
+    }
+    Ok(())
+}
+
+/// An overlay as the first mount is the root file system: what follows is mounted in it, and what is said
+/// of the root holds for it.
+fn over_root(env: &mut Env) -> Outcome {
+    for (readonly, words) in [(true, "overlay\nread-only\n"), (false, "overlay\nwritten\n")] {
+        let mut bundle = env.bundle()?;
+        let more = bundle.dir.join("more");
+        fs::create_dir_all(more.join("only"))?;
+        fs::write(more.join("only/here"), "overlay\n")?;
+        let (upper, work) = (bundle.dir.join("upper"), bundle.dir.join("work"));
+        for dir in [&upper, &work] {
+            fs::create_dir(dir)?;
+        }
+        let lower = format!("lowerdir={}:{}", more.display(), bundle.rootfs().display());
+        let options = json!([
+            lower,
+            format!("upperdir={}", upper.display()),
+            format!("workdir={}", work.display()),
+            "userxattr",
+        ]);
+        let mount =
+            json!({"destination": "/", "type": "overlay", "source": "o", "options": options});
+        bundle.set("/root/readonly", json!(readonly))?;
+        insert(&mut bundle, 0, mount)?;
+        bundle.shell(
+            "cat /only/here; grep -q ' / / [^-]* - overlay' /proc/self/mountinfo || cat /proc/self/mountinfo
+             test -e /dev/null || echo no devices
+             touch /only/new 2>/dev/null && echo written || echo read-only",
+        );
+        let output = env.run(&bundle)?.ok()?;
+        ensure_eq!(output.stdout, words, "what the process sees, read-only: {readonly}");
+        ensure_eq!(upper.join("only/new").exists(), !readonly, "the file in the upper directory");
+        env.nothing_left()?;
+    }
+    Ok(())
+}
+
+fn insert(bundle: &mut Bundle, at: usize, mount: Value) -> Outcome {
+    let mounts = bundle.config["mounts"].as_array_mut();
+    mounts.ok_or_else(|| Failure("no mounts in config.json".to_owned()))?.insert(at, mount);
+    Ok(())
+}
+
+fn over_root_later(env: &mut Env) -> Outcome {
+    for (at, kind) in [(1, "tmpfs"), (0, "proc"), (0, "sysfs")] {
+        let mut bundle = env.bundle()?;
+        insert(&mut bundle, at, json!({"destination": "/", "type": kind, "source": kind}))?;
+        let field = format!("mounts[{at}].destination");
+        refuses(env, &bundle, &[&field, "the root itself", "only the first mount"])?;
     }
     Ok(())
 }

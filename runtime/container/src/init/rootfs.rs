@@ -1,6 +1,6 @@
 //! The container's file system: attached, filled, made the root, closed up.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -22,6 +22,8 @@ use crate::plan::{MountPlan, Name, RootfsPlan, Source};
 pub(crate) struct Rootfs<'a> {
     plan: &'a RootfsPlan,
     tree: BorrowedFd<'a>,
+    /// What is mounted over it, and is the root then.
+    cover: OnceCell<OwnedFd>,
     /// Mounts to make read-only at the end, with their names.
     late: RefCell<Vec<(&'a Name, OwnedFd)>>,
     /// The container's own procfs.
@@ -43,18 +45,32 @@ impl<'a> Rootfs<'a> {
         // Modes and owners are the configuration's until the end.
         nix::sys::stat::umask(Mode::empty());
         let mounted = Mounted::new(&plan.mounts);
-        Ok(Rootfs { plan, tree, late: RefCell::default(), proc: RefCell::default(), mounted })
+        Ok(Rootfs {
+            plan,
+            tree,
+            cover: OnceCell::new(),
+            late: RefCell::default(),
+            proc: RefCell::default(),
+            mounted,
+        })
     }
 
     pub fn root(&self) -> Root<'_> {
-        Root(self.tree)
+        Root(self.cover.get().map_or(self.tree, AsFd::as_fd))
     }
 
     /// Carries out one entry of `mounts`.
     pub fn mount(&self, plan: &'a MountPlan) -> Result<()> {
         let fd = mount::attach(self.root(), plan, &self.mounted)?;
         self.mounted.keep(plan, fd.as_fd())?;
-        if plan.late_readonly {
+        if plan.destination.is_empty() {
+            if plan.late_readonly {
+                let again = fd.try_clone().step(|| plan.name.to_string())?;
+                self.late.borrow_mut().push((&plan.name, again));
+            }
+            // There is one at most, the plan sees to that.
+            drop(self.cover.set(fd));
+        } else if plan.late_readonly {
             self.late.borrow_mut().push((&plan.name, fd));
         } else if plan.destination == "proc" && matches!(plan.source, Source::New { .. }) {
             self.proc.replace(Some(fd));
@@ -74,7 +90,7 @@ impl<'a> Rootfs<'a> {
 
     /// The current directory of hooks that run before the root is the container's.
     pub fn enter(&self) -> Result<()> {
-        nix::unistd::fchdir(self.tree).step(|| "change directory to the rootfs")
+        nix::unistd::fchdir(self.root().0).step(|| "change directory to the rootfs")
     }
 
     /// Makes it the root directory of this process, and of all that share its mount namespace.
@@ -109,7 +125,7 @@ impl<'a> Rootfs<'a> {
     fn move_to_root(&self) -> Result<()> {
         let shared = self.plan.propagation == propagation::SHARED;
         no_pivot::hide_kernel_filesystems(&self.plan.path, shared)?;
-        move_mount(self.tree, AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
+        move_mount(self.root().0, AT_FDCWD, c"/").step(|| "move the rootfs to /")?;
         nix::unistd::chroot(".").step(|| "chroot to the rootfs")?;
         nix::unistd::chdir("/").step(|| "change directory to /")
     }
@@ -126,11 +142,11 @@ impl<'a> Rootfs<'a> {
             mount_setattr(fd.as_fd(), readonly).step(|| format!("make {name} read-only"))?;
         }
         if let Some(change) = self.plan.late_propagation {
-            mount_setattr(self.tree, change)
+            mount_setattr(self.root().0, change)
                 .step(|| "linux.rootfsPropagation: set it for the rootfs")?;
         }
         if self.plan.readonly {
-            mount_setattr(self.tree, readonly)
+            mount_setattr(self.root().0, readonly)
                 .step(|| "root.readonly: make the rootfs read-only")?;
         }
         nix::sys::stat::umask(Mode::from_bits_truncate(0o022));

@@ -203,8 +203,11 @@ fn destination(one: &One<'_>, fstype: &str, options: &Options) -> Result<String,
     let given = one.mount.destination().to_string_lossy();
     let refuse = |reason: String| Err(one.invalid("destination", reason));
     let destination = relative(&given);
-    if destination.is_empty() {
-        return refuse(format!("{given:?} is the root itself, which can't be mounted over"));
+    if destination.is_empty() && !may_be_root(one.index, &given, fstype, options) {
+        return refuse(format!(
+            "{given:?} is the root itself, which only the first mount can cover, a file system of \
+             its own or a bind mount"
+        ));
     }
     if destination.contains('\0') {
         return refuse(format!("{given:?} has a NUL byte"));
@@ -257,6 +260,13 @@ pub(crate) fn may_cover(inside_proc: &str) -> bool {
         "sys/crypto/fips_enabled",
     ];
     ALLOWED.contains(&inside_proc)
+}
+
+/// The rootfs as an overlay that the runtime mounts: a user without root has no other, as it is mounted
+/// in the container's user namespace. Later than first, it would hide what is mounted already.
+fn may_be_root(index: usize, given: &str, fstype: &str, options: &Options) -> bool {
+    let special = ["", "cgroup", "cgroup2", "mqueue", "proc", "sysfs"].contains(&fstype);
+    index == 0 && !given.is_empty() && !options.remount && (options.bind || !special)
 }
 
 /// /proc must stay the kernel's: nothing is mounted in it but what lxcfs makes, nothing but procfs on
