@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::id_map::IdMaps;
+use super::overlay::Overlay;
 use super::settings::Settings;
 use super::spec::{Conversion, convert};
 use super::{MARK, Mark, overlay, rootfs, rootless, user, working_dir};
@@ -122,12 +123,20 @@ impl Bundle<'_> {
             .map_err(Error::io("make the directory", &rootfs))?;
         // The mark comes first: a bundle half made can be removed like any other.
         self.write_json(MARK, &self.mark())?;
+        let mut overlay = None;
         match self.options.copy {
             true => self.copy(&rootfs)?,
-            false => self.overlay()?,
+            false => overlay = Some(self.overlay()?),
         }
         let directory = File::open(&rootfs).map_err(Error::io("open", &rootfs))?;
-        self.write_json("config.json", &self.spec(directory.as_fd())?)
+        let mut spec = self.spec(directory.as_fd())?;
+        drop(directory);
+        if let Some(overlay) = overlay.filter(|_| user_namespace::is_own()) {
+            // Nobody sees this mount, and it goes with this command: the runtime makes it once more.
+            overlay::unmount(&rootfs)?;
+            rootless::mount_root(&mut spec, &overlay.as_text()?);
+        }
+        self.write_json("config.json", &spec)
     }
 
     /// The config: the image's, the caller's, and what the rootfs knows.
@@ -143,7 +152,12 @@ impl Bundle<'_> {
         let mut spec = convert(&self.config, &conversion)?;
         settings.apply(&mut spec)?;
         if settings.rootless {
-            let maps = user_namespace::maps().or_else(IdMaps::ranges);
+            let maps = match user_namespace::maps() {
+                // Where others run in the namespace, so does the runtime.
+                Some(maps) if !user_namespace::is_own() => Some(maps.inside()),
+                Some(maps) => Some(maps),
+                None => IdMaps::ranges(),
+            };
             let maps = maps.unwrap_or_else(IdMaps::single);
             rootless::adapt(&mut spec, &maps, &conversion.user)?;
         }
@@ -167,11 +181,13 @@ impl Bundle<'_> {
         )
     }
 
-    fn overlay(&self) -> Result<()> {
+    fn overlay(&self) -> Result<Overlay> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::Argument {
                 option: "--copy",
-                reason: "needed, for only root can mount an overlay".into(),
+                reason: "needed, for this machine lets this user have no user namespace, and only \
+                         root can mount an overlay"
+                    .into(),
             });
         }
         let (name, limits) = (self.image.name(), self.options.limits);

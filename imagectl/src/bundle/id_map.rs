@@ -58,6 +58,15 @@ impl IdMaps {
         Some(Self { uids: behind(uid.as_raw(), &uids), gids: behind(gid.as_raw(), &gids) })
     }
 
+    /// The maps of a namespace inside this one with the same IDs: range by range, for the kernel takes
+    /// none that spans two of the outer namespace's.
+    #[must_use]
+    pub fn inside(&self) -> Self {
+        let same = |range: &Range| Range { host_id: range.container_id, ..*range };
+        let all = |ranges: &[Range]| ranges.iter().map(same).collect();
+        Self { uids: all(&self.uids), gids: all(&self.gids) }
+    }
+
     /// Does the namespace have the IDs?
     #[must_use]
     pub fn have(&self, uid: u32, gid: u32) -> bool {

@@ -77,7 +77,7 @@ fn unpack(store: &Store, session: &Session, expected: Expected<'_>) -> Result<()
     let blob = store.open_blob(&expected.blob.digest)?;
     let source = BufReader::with_capacity(READ_BUFFER, blob);
     let draft = store.draft_layer(session, expected.diff_id)?;
-    let how = Target { form: Form::Overlay, ownership: Ownership::Stored };
+    let how = Target { form: Form::Overlay, ownership: Ownership::of_caller() };
     let record = layer::unpack(source, expected, draft.tree(), how)?;
     draft.commit(session, &record)
 }

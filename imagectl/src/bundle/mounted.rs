@@ -61,7 +61,9 @@ pub fn mount(
     if !rustix::process::geteuid().is_root() {
         return Err(Error::Argument {
             option: "mount",
-            reason: "only root can mount an overlay, or who is root in a user namespace".into(),
+            reason: "only root can mount an overlay, or who is root in a user namespace: \
+                     'imagectl unshare' runs a command or shell in one"
+                .into(),
         });
     }
     let _held = store.hold()?;

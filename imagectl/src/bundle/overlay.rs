@@ -10,14 +10,44 @@ use std::path::{Path, PathBuf};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::error::{Error, Result};
+use crate::layer::Ownership;
 use crate::store::Stack;
 use crate::user_namespace;
 
 /// What the kernel takes as mount options, in bytes: a page with its NUL.
 const OPTION_LIMIT: usize = 4095;
 
-/// Mounts the layers at `rootfs`; changes go to `bundle/overlay/upper`. Needs root.
-pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<()> {
+/// An overlay's directories.
+#[derive(Debug)]
+pub struct Overlay {
+    /// The topmost first.
+    lower: Vec<PathBuf>,
+    upper: PathBuf,
+    work: PathBuf,
+}
+
+impl Overlay {
+    /// The mount options as a config.json has them, for a runtime to mount it.
+    ///
+    /// # Errors
+    /// [`Error::Document`] if they are too long, or a path is no text.
+    pub fn as_text(&self) -> Result<Vec<String>> {
+        let options = options(&self.lower, &self.upper, &self.work);
+        let refuse = |reason: &str| Error::Document {
+            what: format!("overlay of {} layers", self.lower.len()),
+            reason: format!("{reason}; use --copy"),
+        };
+        if options.join(&b","[..]).len() > OPTION_LIMIT {
+            return Err(refuse("its mount options are longer than a page"));
+        }
+        let text = |option| String::from_utf8(option).map_err(|_| refuse("a path is not UTF-8"));
+        options.into_iter().map(text).collect()
+    }
+}
+
+/// Mounts the layers at `rootfs`; changes go to `bundle/overlay/upper`. Needs root, of a user namespace
+/// at least: there the kernel (5.11) takes whiteouts' attributes from `user.overlay.*`.
+pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<Overlay> {
     let upper = bundle.join("overlay/upper");
     let work = bundle.join("overlay/work");
     for (path, mode) in
@@ -36,27 +66,8 @@ pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<()> {
         std::fs::create_dir(&empty).map_err(Error::io("make the directory", &empty))?;
         lower.push(empty);
     }
-    let paths = options(&lower, &upper, &work);
-    let handles: Vec<File>;
-    let data = if paths.len() <= OPTION_LIMIT {
-        paths
-    } else {
-        // Many layers: descriptors have shorter names, and the kernel keeps the directories.
-        handles = lower.iter().map(|path| open(path)).collect::<Result<_>>()?;
-        let short = |file: &File| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        let lower: Vec<PathBuf> = handles.iter().map(short).collect();
-        options(&lower, &upper, &work)
-    };
-    if data.len() > OPTION_LIMIT {
-        return Err(Error::Document {
-            what: format!("image of {} layers", lower.len()),
-            reason: "has more layers than overlayfs takes at once; use --copy".into(),
-        });
-    }
-    let data = CString::new(data)
-        .map_err(|error| Error::io("mount the overlay at", rootfs)(std::io::Error::from(error)))?;
-    rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::empty(), data.as_c_str())
-        .map_err(Error::io("mount the overlay at", rootfs))?;
+    let overlay = Overlay { lower, upper, work };
+    overlay.mount(rootfs)?;
     let mounted = || -> Result<()> {
         let rootfs: OwnedFd = open(rootfs)?.into();
         stack.resolve_implied(Some(&rootfs))
@@ -64,7 +75,36 @@ pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<()> {
     mounted().inspect_err(|_| {
         // The error at hand is the one to tell; the bundle's removal tries once more.
         let _ = unmount(rootfs);
-    })
+    })?;
+    Ok(overlay)
+}
+
+impl Overlay {
+    fn mount(&self, rootfs: &Path) -> Result<()> {
+        let Self { lower, upper, work } = self;
+        let paths = options(lower, upper, work).join(&b","[..]);
+        let handles: Vec<File>;
+        let data = if paths.len() <= OPTION_LIMIT {
+            paths
+        } else {
+            // Many layers: descriptors have shorter names, and the kernel keeps the directories.
+            handles = lower.iter().map(|path| open(path)).collect::<Result<_>>()?;
+            let short = |file: &File| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            let lower: Vec<PathBuf> = handles.iter().map(short).collect();
+            options(&lower, upper, work).join(&b","[..])
+        };
+        if data.len() > OPTION_LIMIT {
+            return Err(Error::Document {
+                what: format!("image of {} layers", lower.len()),
+                reason: "has more layers than overlayfs takes at once; use --copy".into(),
+            });
+        }
+        let data = CString::new(data).map_err(|error| {
+            Error::io("mount the overlay at", rootfs)(std::io::Error::from(error))
+        })?;
+        rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::empty(), data.as_c_str())
+            .map_err(Error::io("mount the overlay at", rootfs))
+    }
 }
 
 /// Unmounts all that is mounted at `rootfs`. Nothing being mounted there is fine.
@@ -88,17 +128,18 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::io("open", path))
 }
 
-fn options(lower: &[PathBuf], upper: &Path, work: &Path) -> Vec<u8> {
+/// One option an element.
+fn options(lower: &[PathBuf], upper: &Path, work: &Path) -> Vec<Vec<u8>> {
     let escaped: Vec<Vec<u8>> = lower.iter().map(|path| escape(path)).collect();
-    [
-        b"lowerdir=".as_slice(),
-        &escaped.join(&b':'),
-        b",upperdir=",
-        &escape(upper),
-        b",workdir=",
-        &escape(work),
-    ]
-    .concat()
+    let mut options = vec![
+        [b"lowerdir=".as_slice(), &escaped.join(&b':')].concat(),
+        [b"upperdir=".as_slice(), &escape(upper)].concat(),
+        [b"workdir=".as_slice(), &escape(work)].concat(),
+    ];
+    if Ownership::of_caller() != Ownership::Stored {
+        options.push(b"userxattr".to_vec());
+    }
+    options
 }
 
 /// A colon parts lower directories, a comma parts options.
@@ -124,6 +165,7 @@ mod tests {
             Path::new("/u\\"),
             Path::new("/w"),
         );
+        let options = options[..3].join(&b","[..]);
         assert_eq!(options, br"lowerdir=/a\:b:/c\,d,upperdir=/u\\,workdir=/w");
     }
 }

@@ -47,6 +47,15 @@ pub fn adapt(spec: &mut Value, maps: &IdMaps, user: &ProcessUser) -> Result<()> 
     Ok(())
 }
 
+/// Has the runtime mount the overlay over the root, before all else.
+pub fn mount_root(spec: &mut Value, options: &[String]) {
+    if let Some(mounts) = spec["mounts"].as_array_mut() {
+        let mount = json!({ "destination": "/", "type": "overlay", "source": "overlay",
+            "options": options });
+        mounts.insert(0, mount);
+    }
+}
+
 fn has_namespace(spec: &Value, kind: &str) -> bool {
     let namespaces = spec["linux"]["namespaces"].as_array();
     namespaces.into_iter().flatten().any(|namespace| namespace["type"] == kind)

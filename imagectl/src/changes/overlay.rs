@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{Change, Kind};
 use crate::error::{Error, Result};
-use crate::store::Stack;
+use crate::store::{Stack, is_opaque};
 
 /// Compares the upper directory with the layers.
 pub fn compare(upper: &File, stack: &Stack) -> Result<Vec<Change>> {
@@ -107,18 +107,6 @@ fn failed(path: &[u8], errno: Errno) -> Error {
         entry: path.escape_ascii().to_string(),
         source: Box::new(Error::step("look at what changed")(errno)),
     }
-}
-
-fn is_opaque(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let mut value = [0_u8; 4];
-    for name in ["trusted.overlay.opaque", "user.overlay.opaque"] {
-        match rustix::fs::fgetxattr(directory, name, &mut value[..]) {
-            Ok(length) if &value[..length] == b"y" => return Ok(true),
-            Ok(_) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(false)
 }
 
 pub(super) fn names(directory: BorrowedFd<'_>) -> Result<BTreeSet<Vec<u8>>, Errno> {

@@ -34,11 +34,6 @@ pub struct BundleCommand {
 }
 
 impl BundleCommand {
-    /// Does the bundle have files of its own?
-    pub fn makes_files(&self) -> bool {
-        self.copy
-    }
-
     pub fn run(self, store: &Store, out: &mut dyn Write) -> Result<()> {
         let image = stored(store, self.reference.as_deref())?;
         let directory = match self.directory {

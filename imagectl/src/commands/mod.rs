@@ -29,6 +29,7 @@ mod tag;
 mod transfer;
 mod unbundle;
 mod unpack;
+mod unshare;
 mod verify;
 
 use std::io::Write;
@@ -110,20 +111,25 @@ enum Command {
     Diff(diff::Diff),
     /// Unpack an image's files into a directory
     Unpack(unpack::Unpack),
+    /// Run a command where a user without root can mount images and own their files
+    Unshare(unshare::Unshare),
 }
 
 impl Arguments {
     /// The namespace that the command is better run in: where files of others are made or removed by
-    /// who isn't root, and there are ranges of IDs for them.
+    /// who isn't root, or an overlay is mounted.
     #[must_use]
     pub fn user_namespace(&self) -> Option<IdMaps> {
         let wanted = match &self.command {
-            Command::Bundle(bundle) => bundle.makes_files(),
-            Command::Unbundle(_) | Command::Unpack(_) => true,
+            Command::Bundle(_) | Command::Unbundle(_) | Command::Unpack(_) => true,
+            Command::Unmount(_) | Command::Unshare(_) => true,
+            // Unpacked layers have the owners that they have in a namespace.
+            Command::Diff(_) | Command::Commit(_) => true,
+            Command::Rm(_) | Command::Gc(_) | Command::Prune(_) => true,
             _ => false,
         };
         let root = rustix::process::geteuid().is_root();
-        if wanted && !root { IdMaps::ranges() } else { None }
+        (wanted && !root).then(|| IdMaps::ranges().unwrap_or_else(IdMaps::single))
     }
 }
 
@@ -164,6 +170,7 @@ pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
         Command::Unmount(command) => command.run(&open()?, out),
         Command::Diff(command) => command.run(&open()?, out),
         Command::Unpack(command) => command.run(&open()?, out),
+        Command::Unshare(command) => command.run(),
     }
 }
 

@@ -15,6 +15,7 @@ use super::remove;
 use super::tar::{Entry, Kind, Reader, Sparse};
 use super::whiteout::{Meaning, classify};
 use crate::error::{Error, Result};
+use crate::user_namespace;
 
 /// What the tree is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,10 +43,20 @@ impl Ownership {
     /// What the caller can do.
     #[must_use]
     pub fn of_caller() -> Self {
-        match (rustix::process::geteuid().is_root(), crate::user_namespace::has_all_ids()) {
-            (true, true) => Self::Stored,
-            (true, false) => Self::Namespace,
-            (false, _) => Self::Caller,
+        match rustix::process::geteuid().is_root() {
+            true if user_namespace::has_all_ids() => Self::Stored,
+            true if !user_namespace::has_one_id() => Self::Namespace,
+            _ => Self::Caller,
+        }
+    }
+
+    /// The attribute of directories that hide lower layers' content: only the first namespace's root may
+    /// set what overlayfs goes by if nobody tells it otherwise.
+    #[must_use]
+    pub fn opaque_attribute(self) -> &'static str {
+        match self {
+            Self::Stored => "trusted.overlay.opaque",
+            Self::Namespace | Self::Caller => "user.overlay.opaque",
         }
     }
 }
@@ -70,8 +81,6 @@ pub struct LayerRecord {
     /// has them, its metadata counts.
     pub implied: Vec<Vec<u8>>,
 }
-
-pub(super) const OPAQUE_XATTR: &str = "trusted.overlay.opaque";
 
 /// Applies entries, one by one.
 pub struct Applier<'a> {
@@ -404,7 +413,8 @@ impl<'a> Applier<'a> {
             .directories
             .open(path.as_bytes(), OFlags::RDONLY)
             .map_err(Error::step("open the directory"))?;
-        rustix::fs::fsetxattr(&fd, OPAQUE_XATTR, b"y", XattrFlags::empty())
+        let name = self.how.ownership.opaque_attribute();
+        rustix::fs::fsetxattr(&fd, name, b"y", XattrFlags::empty())
             .map_err(Error::step("mark the directory opaque"))
     }
 

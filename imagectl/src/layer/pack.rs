@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::apply::{Form, OPAQUE_XATTR, Ownership, is_whiteout};
+use super::apply::{Form, Ownership, is_whiteout};
 use super::metadata::{list_xattrs, may_set, mtime};
 use super::owner_record;
 use super::tar::{Entry, Kind, Writer};
@@ -27,7 +27,8 @@ type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 /// # Errors
 /// [`Error::Entry`] for what can't be read, [`Error::Step`] for the sink's.
 pub fn pack<W: Write>(directory: BorrowedFd<'_>, form: Form, sink: W) -> Result<W> {
-    let mut packer = Packer { writer: Writer::new(sink), form, names: HashMap::new() };
+    let opaque = Ownership::of_caller().opaque_attribute();
+    let mut packer = Packer { writer: Writer::new(sink), form, opaque, names: HashMap::new() };
     let stat = rustix::fs::fstat(directory).map_err(Error::step("stat the directory"))?;
     packer.directory(directory, &stat, b"", 0)?;
     packer.writer.finish().map_err(Error::step("write the layer"))
@@ -36,6 +37,7 @@ pub fn pack<W: Write>(directory: BorrowedFd<'_>, form: Form, sink: W) -> Result<
 struct Packer<W> {
     writer: Writer<W>,
     form: Form,
+    opaque: &'static str,
     /// Files of several names, by device and inode: the first name.
     names: HashMap<(u64, u64), Vec<u8>>,
 }
@@ -175,7 +177,7 @@ impl<W: Write> Packer<W> {
             let length = rustix::fs::fgetxattr(fd, name.as_slice(), &mut value[..])
                 .map_err(Error::step("read an extended attribute"))?;
             value.truncate(length);
-            opaque |= name == OPAQUE_XATTR.as_bytes() && value == b"y";
+            opaque |= name == self.opaque.as_bytes() && value == b"y";
             if may_set(&name, Ownership::Stored) {
                 xattrs.push((name, value));
             }

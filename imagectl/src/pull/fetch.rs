@@ -216,7 +216,7 @@ fn process<'a>(
         return Ok(Box::new(|| Ok(())));
     }
     let draft = job.store.draft_layer(&job.session, diff_id)?;
-    let how = Target { form: Form::Overlay, ownership: Ownership::Stored };
+    let how = Target { form: Form::Overlay, ownership: Ownership::of_caller() };
     let record = layer::unpack(source, expected, draft.tree(), how)?;
     Ok(Box::new(move || draft.commit(&job.session, &record)))
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use base64::Engine;
@@ -20,12 +20,16 @@ use super::{Session, Store, make_directory};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::layer::LayerRecord;
+use crate::user_namespace::identity;
 
 /// `layer.json`. Paths are bytes, so they stand in base64.
 #[derive(Serialize, Deserialize)]
 struct RecordFile {
     #[serde(default)]
     boot: String,
+    /// The maps of the user namespace that the files' owners are meant in.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    ids: String,
     root: bool,
     opaque: bool,
     implied: Vec<String>,
@@ -50,10 +54,12 @@ impl Store {
         self.layer_path(diff_id).join("fs")
     }
 
-    /// Is the layer unpacked, and surely whole?
+    /// Is the layer unpacked, and surely whole? For a user's namespaces with other IDs, it is not.
     #[must_use]
     pub fn has_layer(&self, diff_id: &Digest) -> bool {
-        self.record_file(diff_id).is_ok_and(|file| file.boot == boot())
+        // Who isn't root in one asks out of curiosity.
+        let ids = |ids: &str| ids == identity() || !rustix::process::geteuid().is_root();
+        self.record_file(diff_id).is_ok_and(|file| file.boot == boot() && ids(&file.ids))
     }
 
     fn record_file(&self, diff_id: &Digest) -> Result<RecordFile> {
@@ -113,6 +119,7 @@ impl LayerDraft {
     pub fn commit(self, session: &Session, record: &LayerRecord) -> Result<()> {
         let file = RecordFile {
             boot: boot().to_owned(),
+            ids: identity().to_owned(),
             root: record.root,
             opaque: record.opaque,
             implied: record.implied.iter().map(|path| BASE64_STANDARD.encode(path)).collect(),
@@ -133,6 +140,7 @@ impl LayerDraft {
                     if self.store.has_layer(&self.diff_id) {
                         return Ok(());
                     }
+                    self.refuse_in_use(&place)?;
                     // Of an earlier boot, and perhaps not whole.
                     session.take(&place)?;
                 }
@@ -142,6 +150,26 @@ impl LayerDraft {
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+impl LayerDraft {
+    /// A layer of this boot with other IDs may be under a mount.
+    fn refuse_in_use(&self, place: &Path) -> Result<()> {
+        let of_this_boot = self.store.record_file(&self.diff_id).is_ok_and(|f| f.boot == boot());
+        let in_use =
+            || -> Result<bool> {
+                Ok(self.store.bundle_records()?.iter().any(|record| {
+                    record.alive != Some(false) && record.layers.contains(&self.diff_id)
+                }))
+            };
+        match of_this_boot && in_use()? {
+            false => Ok(()),
+            true => Err(Error::Document {
+                what: place.display().to_string(),
+                reason: "is in use by a bundle or mount in a user namespace with other IDs".into(),
+            }),
         }
     }
 }

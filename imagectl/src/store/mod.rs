@@ -43,6 +43,7 @@ pub use lock::Lock;
 pub use partial::{Partial, Receiving};
 pub use session::Session;
 pub use stack::Stack;
+pub(crate) use stack::is_opaque;
 pub use turn::Turn;
 pub use usage::occupied;
 

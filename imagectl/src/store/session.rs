@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use super::Store;
 use crate::error::{Error, Result};
@@ -56,8 +57,11 @@ impl Store {
             // Gone meanwhile: somebody else sweeps too.
             let Ok(session) = fs::File::open(entry.path()) else { continue };
             if rustix::fs::flock(&session, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                remove_tree(parent.as_fd(), entry.file_name().as_bytes())
-                    .map_err(Error::io("remove", entry.path()))?;
+                match remove_tree(parent.as_fd(), entry.file_name().as_bytes()) {
+                    // Of a user namespace's other IDs: left to a command that enters one.
+                    Err(Errno::ACCESS | Errno::PERM) if !rustix::process::geteuid().is_root() => {}
+                    result => result.map_err(Error::io("remove", entry.path()))?,
+                }
             }
         }
         Ok(())

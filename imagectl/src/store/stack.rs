@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::Store;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::layer::{LayerRecord, copy_directory_metadata};
+use crate::layer::{LayerRecord, Ownership, copy_directory_metadata};
 
 /// The layers that count, the topmost first.
 pub struct Stack {
@@ -273,9 +273,11 @@ fn open(tree: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(tree, path, flags, Mode::empty(), resolve)
 }
 
-fn is_opaque(directory: &OwnedFd) -> Result<bool, Errno> {
+/// Does overlayfs hide what lower layers hold in the directory?
+pub(crate) fn is_opaque(directory: impl AsFd) -> Result<bool, Errno> {
     let mut value = [0_u8; 4];
-    match rustix::fs::fgetxattr(directory, "trusted.overlay.opaque", &mut value[..]) {
+    let name = Ownership::of_caller().opaque_attribute();
+    match rustix::fs::fgetxattr(directory, name, &mut value[..]) {
         Ok(length) => Ok(&value[..length] == b"y"),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(false),
         Err(errno) => Err(errno),

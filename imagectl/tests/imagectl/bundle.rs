@@ -11,7 +11,7 @@ const PASSWD: &str = "root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n";
 const GROUP: &str = "root:x:0:\nvideo:x:44:app\n";
 
 /// Layers whose merge needs every rule: what the rootfs must hold in the end is in [`EXPECTED`].
-fn layers() -> Vec<Vec<u8>> {
+pub fn layers() -> Vec<Vec<u8>> {
     let new = Archive::new;
     vec![
         new()
@@ -55,7 +55,7 @@ fn layers() -> Vec<Vec<u8>> {
     ]
 }
 
-const EXPECTED: &str = "./dir-to-file
+pub const EXPECTED: &str = "./dir-to-file
 ./emptied
 ./etc
 ./etc/group

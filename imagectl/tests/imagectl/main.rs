@@ -25,6 +25,7 @@ mod ranges;
 mod registries;
 mod registry;
 mod resume;
+mod rootless;
 mod sandbox;
 mod serve;
 mod settings;

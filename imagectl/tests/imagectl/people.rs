@@ -75,10 +75,6 @@ fn without_root() {
     let store = home.0.join(".local/share/imagectl");
     assert_eq!(names(&store.join("layers")), [""; 0]);
     assert_eq!(std::fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o700);
-    let refused = home.run(&["bundle", &reference, "b"]);
-    let errors = String::from_utf8(refused.stderr).unwrap();
-    assert!(!refused.status.success() && errors.contains("only root can mount"), "{errors}");
-    assert!(!home.0.join("b").exists());
     home.ok(&["bundle", "--copy", &reference, "b"]);
     let mark = std::fs::read(home.0.join("b/imagectl.json")).unwrap();
     let mark: serde_json::Value = serde_json::from_slice(&mark).unwrap();
