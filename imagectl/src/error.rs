@@ -107,6 +107,13 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A layer that the registry has not, and need not have.
+    #[error("a foreign layer, which the registry need not have; its urls are not asked")]
+    Foreign {
+        /// The registry's answer.
+        #[source]
+        source: Box<Error>,
+    },
     /// The client could not be set up.
     #[error("set up the HTTP client")]
     Client {

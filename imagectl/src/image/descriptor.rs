@@ -29,6 +29,17 @@ pub mod media_type {
     /// An OCI layer, zstd.
     pub const OCI_LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 
+    /// Is it a layer that its maker alone may distribute, so that a registry need not have it?
+    #[must_use]
+    pub fn is_foreign(media_type: &str) -> bool {
+        [
+            "application/vnd.oci.image.layer.nondistributable.v1.tar",
+            "application/vnd.docker.image.rootfs.foreign.diff.tar",
+        ]
+        .iter()
+        .any(|kind| media_type.starts_with(kind))
+    }
+
     /// Is this an archive of files that an image is made of? How it is compressed is read from
     /// its first bytes.
     #[must_use]

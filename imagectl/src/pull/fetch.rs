@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::Descriptor;
+use crate::image::{Descriptor, media_type};
 use crate::layer::{self, Budget, Expected, Form, Ownership, Target};
 use crate::progress::{LayerProgress, Progress};
 use crate::registry::{Registry, pieces};
@@ -148,7 +148,8 @@ async fn download(job: &Arc<Job>, partial: Partial, progress: &LayerProgress) ->
     let download = match missing {
         true => {
             let add = |bytes| progress.add(bytes);
-            job.registry.blob(&job.blob, from, &job.slots, sender, add).await
+            let sent = job.registry.blob(&job.blob, from, &job.slots, sender, add).await;
+            sent.map_err(|error| explained(error, &job.blob))
         }
         false => {
             drop(sender);
@@ -161,6 +162,18 @@ async fn download(job: &Arc<Job>, partial: Partial, progress: &LayerProgress) ->
         (_, Ok(())) => Ok(()),
         (Err(error), Err(Error::WrongSize { more: false, .. })) => Err(error),
         (_, Err(error)) => Err(error),
+    }
+}
+
+/// Says more of a layer that many registries may not have.
+fn explained(error: Error, blob: &Descriptor) -> Error {
+    match error {
+        Error::Status { status, .. }
+            if status.as_u16() == 404 && media_type::is_foreign(&blob.media_type) =>
+        {
+            Error::Foreign { source: Box::new(error) }
+        }
+        error => error,
     }
 }
 

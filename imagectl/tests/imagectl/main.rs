@@ -6,6 +6,7 @@
 mod archive;
 mod auth;
 mod bundle;
+mod engines;
 mod format;
 mod hostile;
 mod killed;

@@ -98,8 +98,10 @@ fn a_layers_urls_are_never_asked() {
     let config = registry.blob("x", CONFIG, &config(&[&digest(&tar)]));
     let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
     registry.manifest("x", "t", MANIFEST, &manifest);
-    sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
     assert!(elsewhere.requests().is_empty(), "nobody else's host is asked");
+    assert!(error.contains(&digest(&blob)) && error.contains("404"), "{error}");
+    assert!(error.contains("a foreign layer"), "{error}");
 }
 
 #[test]
@@ -154,6 +156,9 @@ fn indexes() {
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [
         on(&amd64, "amd64", None), on(&v6, "arm", Some("v6")), on(&v7, "arm", Some("v7"))] });
     let index = registry.manifest("x", "index", INDEX, &index);
+    let old = json!({ "schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [on(&amd64, "amd64", None), on(&v6, "arm", Some("v6"))] });
+    registry.manifest("x", "old", INDEX, &old);
     let nested = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [index] });
     registry.manifest("x", "nested", INDEX, &nested);
     let reference = |tag: &str| format!("{}/x:{tag}", registry.address);
@@ -161,6 +166,9 @@ fn indexes() {
         ("index", "linux/amd64", &amd64),
         ("index", "linux/arm", &v7),
         ("index", "linux/arm/v6", &v6),
+        ("index", "linux/arm/v8", &v7),
+        ("old", "linux/arm/v7", &v6),
+        ("old", "linux/arm", &v6),
         ("nested", "linux/arm/v7", &v7),
     ] {
         let arguments =

@@ -60,6 +60,9 @@ fn every_compression() {
         ("members", LAYER, [gzip(halves.0), gzip(halves.1)].concat()),
         ("mislabelled", LAYER, zstd::encode_all(&tar[..], 1).unwrap()),
         ("docker", "application/vnd.docker.image.rootfs.diff.tar.gzip", gzip(&tar)),
+        ("estargz", LAYER, estargz(halves)),
+        ("chunked", "application/vnd.oci.image.layer.v1.tar+zstd", zstd_chunked(halves)),
+        ("foreign", "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", gzip(&tar)),
     ] {
         let layer = registry.blob("x", media_type, &blob);
         let config = registry.blob("x", CONFIG, config.to_string().as_bytes());
@@ -72,6 +75,24 @@ fn every_compression() {
         assert_eq!(std::fs::read_to_string(sandbox.path.join(&tree).join("a")).unwrap(), "hello");
     }
     assert_eq!(names(&sandbox.store().join("layers")).len(), 1, "one diff ID, one layer");
+}
+
+/// As containerd's stargz snapshotter writes it: members, the last an empty one that says where the list is.
+fn estargz((first, second): (&[u8], &[u8])) -> Vec<u8> {
+    let footer = flate2::GzBuilder::new().extra(b"SG\x16\x000000000000000200STARGZ".to_vec());
+    let footer = footer.write(Vec::new(), flate2::Compression::none()).finish().unwrap();
+    [gzip(first), gzip(second), footer].concat()
+}
+
+/// As podman and buildah write it: frames, and skippable ones with the list and where it is.
+fn zstd_chunked((first, second): (&[u8], &[u8])) -> Vec<u8> {
+    let frame = |bytes| zstd::encode_all(bytes, 3).unwrap();
+    let skippable = |bytes: &[u8]| {
+        let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+        [&0x184d_2a50_u32.to_le_bytes(), &length[..], bytes].concat()
+    };
+    let list = skippable(&frame(b"{}".as_slice()));
+    [frame(first), frame(second), list, skippable(&[0; 64])].concat()
 }
 
 #[test]
