@@ -155,7 +155,7 @@ fn manifests_and_indexes() {
             let _ = manifest.check_image("it");
         }
         if let Document::Index(index) = &document {
-            let _ = index.choose("it", &Platform::host());
+            let _ = index.candidates("it", &Platform::host());
         }
         true
     });

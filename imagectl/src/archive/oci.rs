@@ -3,7 +3,8 @@
 use super::load::{Found, Loading};
 use crate::error::{Error, Result};
 use crate::image::{
-    Choice, Descriptor, Document, INDEX_DEPTH, ImageConfig, Index, Manifest, Platform, from_json,
+    Choice, Descriptor, Document, INDEX_DEPTH, ImageConfig, Index, Manifest, Platform, Search,
+    from_json,
 };
 use crate::reference::Reference;
 use crate::store::annotation;
@@ -45,20 +46,19 @@ fn image(loading: &Loading<'_>, entry: &Descriptor) -> Result<Descriptor> {
         return whole(loading, entry, 0);
     }
     let mut descriptor = entry.clone();
-    for _ in 0..=INDEX_DEPTH {
+    let mut search = Search::new(choice);
+    loop {
         let what = format!("manifest {}", descriptor.digest);
         let bytes = loading.bag.described(&descriptor)?;
         match Document::parse(&what, &descriptor.media_type, &bytes)? {
-            Document::Index(index) => {
-                descriptor = index.choose(&what, &choice.platform())?.clone();
-            }
+            Document::Index(index) => search.enter(&what, &index),
             Document::Manifest(manifest) => {
                 manifest.check_image(&what)?;
                 return one(loading, &descriptor, &bytes, &manifest);
             }
         }
+        descriptor = search.next(|| format!("index {}", entry.digest))?;
     }
-    Err(too_deep(entry))
 }
 
 /// Puts everything that the entry leads to into the store.

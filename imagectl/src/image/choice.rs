@@ -30,35 +30,38 @@ impl Choice {
 }
 
 impl Index {
-    /// The descriptor that serves the platform. `what` names the index in errors.
+    /// What may serve the platform: the image for it, else all inner indexes, else the only thing there is.
+    /// `what` names the index in errors.
     ///
     /// # Errors
     /// [`Error::Document`] naming the platforms that it has.
-    pub fn choose(&self, what: &str, platform: &Platform) -> Result<&Descriptor> {
+    pub fn candidates(&self, what: &str, platform: &Platform) -> Result<Vec<&Descriptor>> {
         // Attestations and the like stand in indexes as images of an unknown platform.
         let images: Vec<Descriptor> =
             self.manifests.iter().filter(|d| d.artifact_type.is_none()).cloned().collect();
         let picked = platform.pick(&images).map(|d| d.digest);
-        let nested =
-            self.manifests.iter().find(|d| d.platform.is_none() && is_index(&d.media_type));
-        let single = match &self.manifests[..] {
-            [only] if only.platform.is_none() => Some(only),
-            _ => None,
-        };
-        let by_platform = self.manifests.iter().find(|d| Some(d.digest) == picked);
-        by_platform.or(nested).or(single).ok_or_else(|| {
-            let mut offered: Vec<String> = images
-                .iter()
-                .filter_map(|d| d.platform.as_ref())
-                .filter(|p| p.os != "unknown")
-                .map(ToString::to_string)
-                .collect();
-            offered.dedup();
-            Error::Document {
-                what: what.to_owned(),
-                reason: format!("has no image for {platform}; it has {}", offered.join(", ")),
+        if let Some(image) = self.manifests.iter().find(|d| Some(d.digest) == picked) {
+            return Ok(vec![image]);
+        }
+        let inner = |d: &&Descriptor| d.platform.is_none() && is_index(&d.media_type);
+        let nested: Vec<&Descriptor> = self.manifests.iter().filter(inner).collect();
+        match &self.manifests[..] {
+            _ if !nested.is_empty() => Ok(nested),
+            [only] if only.platform.is_none() => Ok(vec![only]),
+            _ => {
+                let mut offered: Vec<String> = images
+                    .iter()
+                    .filter_map(|d| d.platform.as_ref())
+                    .filter(|p| p.os != "unknown")
+                    .map(ToString::to_string)
+                    .collect();
+                offered.dedup();
+                Err(Error::Document {
+                    what: what.to_owned(),
+                    reason: format!("has no image for {platform}; it has {}", offered.join(", ")),
+                })
             }
-        })
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod config;
 mod descriptor;
 mod manifest;
 mod platform;
+mod search;
 
 pub use choice::{Choice, INDEX_DEPTH, is_index};
 pub use config::{Execution, ImageConfig};
@@ -13,6 +14,7 @@ pub use descriptor::{Descriptor, media_type};
 pub use manifest::{Document, Index, Manifest};
 pub(crate) use manifest::{from_json, null_is_default};
 pub use platform::Platform;
+pub use search::{DOCUMENT_COUNT, Search};
 
 /// The largest manifest, index or config that is read, in bytes.
 pub const DOCUMENT_LIMIT: u64 = 4 << 20;

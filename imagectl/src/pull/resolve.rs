@@ -1,18 +1,15 @@
 //! From a name to the manifests that it means: through registries.conf, and through indexes by platform.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::Request;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{Choice, Descriptor, Document, INDEX_DEPTH, Manifest};
+use crate::image::{Choice, DOCUMENT_COUNT, Descriptor, Document, INDEX_DEPTH, Manifest, Search};
 use crate::reference::Reference;
 use crate::registry::{Fetched, Registry};
 use crate::store::Store;
-
-/// How many manifests and indexes an index may lead to.
-const DOCUMENT_COUNT: usize = 1000;
 
 /// What a name means, and where it was found.
 pub struct Resolved {
@@ -106,8 +103,8 @@ impl Walk<'_> {
 
     /// Goes down to one image's manifest.
     async fn one(&self, mut fetched: Fetched, choice: &Choice) -> Result<Found> {
-        let (source, platform) = (fetched.digest, choice.platform());
-        for _ in 0..=INDEX_DEPTH {
+        let (source, mut search) = (fetched.digest, Search::new(choice));
+        loop {
             let what = self.name(&fetched.digest);
             match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
                 Document::Manifest(manifest) => {
@@ -120,12 +117,11 @@ impl Walk<'_> {
                         manifests: vec![(descriptor, manifest)],
                     });
                 }
-                Document::Index(index) => {
-                    fetched = self.fetch(index.choose(&what, &platform)?).await?;
-                }
+                Document::Index(index) => search.enter(&what, &index),
             }
+            let descriptor = search.next(|| format!("index {source} of {}", self.reference))?;
+            fetched = self.fetch(&descriptor).await?;
         }
-        Err(self.too_deep(&source))
     }
 
     /// Fetches everything that an index leads to.
@@ -135,7 +131,7 @@ impl Walk<'_> {
             Document::Manifest(_) => return self.one(fetched, &Choice::Host).await,
             Document::Index(index) => index,
         };
-        let (source, platform) = (fetched.digest, Choice::All.platform());
+        let source = fetched.digest;
         let mut found = Found {
             descriptor: Descriptor::new(
                 index.own_media_type(&fetched.content_type),
@@ -143,7 +139,7 @@ impl Walk<'_> {
                 fetched.bytes.len() as u64,
             ),
             manifests: Vec::new(),
-            chosen: index.choose(&what, &platform).ok().map(|descriptor| descriptor.digest),
+            chosen: None,
             documents: vec![(source, fetched.bytes)],
         };
         let mut seen = HashSet::from([source]);
@@ -165,15 +161,29 @@ impl Walk<'_> {
             match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
                 Document::Manifest(manifest) => found.manifests.push((descriptor, manifest)),
                 Document::Index(index) => {
-                    if found.chosen == Some(descriptor.digest) {
-                        found.chosen = index.choose(&what, &platform).ok().map(|d| d.digest);
-                    }
                     waiting.extend(index.manifests.into_iter().map(|inner| (depth + 1, inner)));
                 }
             }
             found.documents.push((fetched.digest, fetched.bytes));
         }
+        found.chosen = self.serves_the_host(&found.documents, source);
         Ok(found)
+    }
+
+    /// Of documents that lead from `at` on, the manifest for this machine.
+    fn serves_the_host(&self, documents: &[(Digest, Vec<u8>)], mut at: Digest) -> Option<Digest> {
+        let documents: HashMap<&Digest, &Vec<u8>> =
+            documents.iter().map(|(digest, bytes)| (digest, bytes)).collect();
+        let mut search = Search::new(&Choice::Host);
+        loop {
+            let what = self.name(&at);
+            match Document::parse(&what, "", documents.get(&at)?).ok()? {
+                Document::Manifest(_) => return Some(at),
+                Document::Index(index) => search.enter(&what, &index),
+            }
+            // An index without this machine's platform is as good as any when all are wanted.
+            at = search.next(String::new).ok()?.digest;
+        }
     }
 
     fn too_deep(&self, source: &Digest) -> Error {

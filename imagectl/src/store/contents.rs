@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Store, StoredImage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{Choice, Descriptor, Document, INDEX_DEPTH, Manifest};
+use crate::image::{Choice, Descriptor, Document, INDEX_DEPTH, Manifest, Search};
 
 /// Everything that an image consists of.
 #[derive(Clone, Debug, Default)]
@@ -50,19 +50,18 @@ impl Store {
     /// of reading a blob.
     pub fn select(&self, image: &StoredImage, choice: &Choice) -> Result<(Descriptor, Manifest)> {
         let mut descriptor = image.descriptor.clone();
-        for _ in 0..=INDEX_DEPTH {
+        let mut search = Search::new(choice);
+        loop {
             let what = format!("manifest {}", descriptor.digest);
             match self.document(&descriptor)? {
                 Document::Manifest(manifest) => {
                     manifest.check_image(&what)?;
                     return Ok((descriptor, manifest));
                 }
-                Document::Index(index) => {
-                    descriptor = index.choose(&what, &choice.platform())?.clone();
-                }
+                Document::Index(index) => search.enter(&what, &index),
             }
+            descriptor = search.next(|| format!("index {}", image.descriptor.digest))?;
         }
-        Err(too_deep(&image.descriptor.digest))
     }
 
     /// Visits every manifest and index from this one on down, each once and after those that it names. One

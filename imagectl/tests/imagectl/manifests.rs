@@ -159,8 +159,14 @@ fn indexes() {
     let old = json!({ "schemaVersion": 2, "mediaType": INDEX,
         "manifests": [on(&amd64, "amd64", None), on(&v6, "arm", Some("v6"))] });
     registry.manifest("x", "old", INDEX, &old);
-    let nested = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [index] });
+    let nested = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [index.clone()] });
     registry.manifest("x", "nested", INDEX, &nested);
+    // Two inner ones, and what is wanted is in the second.
+    let other =
+        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [on(&amd64, "amd64", None)] });
+    let other = registry.manifest("x", "other", INDEX, &other);
+    let two = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [other, index] });
+    registry.manifest("x", "two", INDEX, &two);
     let reference = |tag: &str| format!("{}/x:{tag}", registry.address);
     for (tag, platform, expected) in [
         ("index", "linux/amd64", &amd64),
@@ -170,6 +176,8 @@ fn indexes() {
         ("old", "linux/arm/v7", &v6),
         ("old", "linux/arm", &v6),
         ("nested", "linux/arm/v7", &v7),
+        ("two", "linux/arm/v7", &v7),
+        ("two", "linux/amd64", &amd64),
     ] {
         let arguments =
             ["pull", "-q", "--tls-verify=false", "--platform", platform, &reference(tag)];
