@@ -18,6 +18,7 @@ mod errors;
 mod events;
 mod exec;
 mod exec_cgroup;
+mod exec_paused;
 mod formats;
 mod hardening;
 mod hook_rules;
@@ -101,6 +102,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         terminal::CASES,
         exec::CASES,
         exec_cgroup::CASES,
+        exec_paused::CASES,
         pidfd::CASES,
         readiness::CASES,
         cgroups_v1::CASES,

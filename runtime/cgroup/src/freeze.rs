@@ -118,6 +118,26 @@ impl Cgroup {
         Ok(None)
     }
 
+    /// Moves a process that is being killed from v1's freezer to where the caller is: frozen, it would
+    /// not die. On v2 it does.
+    ///
+    /// # Errors
+    ///
+    /// When the caller's cgroup is not to be found or doesn't take it.
+    pub fn let_go(&self, pid: Pid) -> Result<()> {
+        let Some(hierarchy) = self.hierarchies.iter().find(|one| one.has("freezer")) else {
+            return Ok(());
+        };
+        for place in membership::of(Path::new("/proc/self/cgroup"))? {
+            if place.controllers == hierarchy.controllers {
+                let below = Path::new(&place.path);
+                let path = hierarchy.mount_point().join(below.strip_prefix("/").unwrap_or(below));
+                Dir::open(&path)?.write("cgroup.procs", &pid.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
     fn freezer(&self) -> Option<Freezer> {
         if self.mode != Mode::V2
             && let Some(path) = self.path_of("freezer")

@@ -134,6 +134,14 @@ pub enum Error {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// The same, and the wait was ended by a signal to this process.
+    #[error("exec: {signal} while the process had not begun: cgroup {} is frozen", cgroup.display())]
+    ExecEnded {
+        /// The cgroup's directory.
+        cgroup: PathBuf,
+        /// Its name.
+        signal: &'static str,
+    },
     /// Without a cgroup, the container's processes are those of its pid namespace.
     #[error(
         "the container has neither a cgroup nor a pid namespace of its own to find its processes by"

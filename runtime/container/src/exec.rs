@@ -1,12 +1,13 @@
 //! exec: one more process in a running container.
 
+mod wait;
+
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Pid;
 use sys::process::{CloneArgs, Cloned, clone3, exit_now, setns};
 
@@ -20,9 +21,8 @@ use crate::plan::{self, ProcessPlan, SeccompPlan, flag};
 use crate::process::{Process, describe};
 use crate::spawn;
 use crate::sync::{Channel, Message};
+use wait::{End, await_word};
 
-/// How long a process may be held back by a frozen cgroup.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to wait for our turn while another command changes the container.
 const TURN: Duration = Duration::from_millis(250);
 
@@ -35,7 +35,8 @@ pub struct ExecOptions {
     pub console_socket: Option<OwnedFd>,
     /// How many descriptors from 3 up are the process's.
     pub preserve_fds: u32,
-    /// Start it in a paused container too; it runs once that is resumed.
+    /// Start it in a paused container too; it runs once that is resumed, unless SIGTERM, SIGINT,
+    /// SIGHUP or SIGQUIT ends the wait. They stay blocked.
     pub ignore_paused: bool,
     /// Cgroups below the container's to put it into, see [`cgroup::Cgroup::below`]; none for the
     /// container's own.
@@ -89,6 +90,7 @@ impl Container {
         };
         let init = self.init()?.ok_or(Error::ExecStopped)?;
         let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
+        let end = End::of(options.ignore_paused)?;
         let (process, born) =
             self.join(&init, &plan, sub.as_ref(), options.console_socket, theirs)?;
         let place = sub.as_ref().unwrap_or(&self.state.cgroup);
@@ -96,8 +98,7 @@ impl Container {
             Born::Inside => Ok(()),
             Born::Outside => place.attach(Pid::from_raw(process.pid)).map_err(Error::from),
         };
-        let patience = (!options.ignore_paused).then_some(PATIENCE);
-        let served = attached.and_then(|()| self.serve(&plan, place, &process, &ours, patience));
+        let served = attached.and_then(|()| self.serve(&plan, place, &process, &ours, &end));
         let started = served.and_then(|()| {
             let socket = options.pidfd_socket.as_ref();
             socket.map_or(Ok(()), |socket| process.send_pidfd(socket, "setns"))
@@ -238,7 +239,7 @@ impl Container {
         cgroup: &Cgroup,
         process: &Process,
         channel: &Channel,
-        patience: Option<Duration>,
+        end: &End,
     ) -> Result<(), Error> {
         if self.state.namespaces & flag::USER != 0 {
             spawn::limit(process.pid, plan)?;
@@ -257,9 +258,7 @@ impl Container {
         }
         let mut listens = false;
         loop {
-            if let Some(patience) = patience {
-                self.await_word(cgroup, process, channel, patience)?;
-            }
+            await_word(cgroup, process, channel, end)?;
             match channel.receive().context(|| "wait for the process")? {
                 None => return Ok(()),
                 Some(Message::Failed(failure)) => return Err(Error::Exec(failure)),
@@ -276,35 +275,6 @@ impl Container {
                     let how = process.wait().map_or_else(|e| e.to_string(), describe);
                     return Err(Error::InitEnded { step: "exec", how });
                 }
-            }
-        }
-    }
-}
-
-impl Container {
-    /// Waits for a message, but not for ever in a cgroup that the container, or somebody above it, has
-    /// frozen. Anything else may take its time.
-    fn await_word(
-        &self,
-        cgroup: &Cgroup,
-        process: &Process,
-        channel: &Channel,
-        patience: Duration,
-    ) -> Result<(), Error> {
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        let pid = Pid::from_raw(process.pid);
-        loop {
-            let mut fds = [PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, timeout) {
-                Ok(0) => {}
-                Err(Errno::EINTR) => continue,
-                result => return result.map(drop).context(|| "wait for the process"),
-            }
-            // One that has ended is in no cgroup: its end is to be read next.
-            if let Ok(Some(path)) = cgroup.frozen_around(pid) {
-                // On v1 a frozen process does not even die: as far as can be, it goes where it can.
-                let _ = self.state.cgroup.join(pid);
-                return Err(Error::ExecFrozen { cgroup: path, seconds: patience.as_secs() });
             }
         }
     }
