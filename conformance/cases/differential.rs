@@ -1,17 +1,20 @@
 //! The same call put to runc and to the runtime under test, on containers in the same status: exit
 //! codes, what is printed, the words that engines look for, and the status afterwards must be alike.
 
+mod coverage;
 mod exec;
 mod lifecycle;
 mod other;
+mod printed;
+mod side;
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::bundle::Bundle;
-use crate::call::{Call, Output, TICK, wait_until};
+use self::coverage::Coverage;
+use self::printed::Printed;
+use self::side::{Bundles, Side};
+use crate::call::{Output, TICK};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::ensure;
 use crate::env::Env;
@@ -21,34 +24,34 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "crun words and prints in its own w
 const OLDER: &[(Peer, &str)] = &[CRUN[0], (Peer::Runc, "Debian's runc is an older one")];
 
 macro_rules! cases {
-    ($($name:literal $scenes:expr,)+) => {
+    ($($name:literal $scenes:path $(, $need:path)?;)+) => {
         /// The cases of this area: one a command.
         pub const CASES: &[Case] = &[
             Case::new("differential/flags-of-runc-1.5", newer_flags).not_on(OLDER),
-            $(Case::new(concat!("differential/", $name), |env| compare(env, $scenes))
-                .needs(&[Need::Native])
+            $(Case::new(concat!("differential/", $name), |env| compare(env, $name, $scenes))
+                .needs(&[Need::Native $(, $need)?])
                 .not_on(CRUN),)+
         ];
     };
 }
 
 cases! {
-    "global" other::GLOBAL,
-    "create" lifecycle::CREATE,
-    "start" lifecycle::START,
-    "state" lifecycle::STATE,
-    "kill" lifecycle::KILL,
-    "delete" lifecycle::DELETE,
-    "run" lifecycle::RUN,
-    "exec" exec::EXEC,
-    "list" other::LIST,
-    "ps" other::PS,
-    "pause" other::PAUSE,
-    "resume" other::RESUME,
-    "update" other::UPDATE,
-    "events" other::EVENTS,
-    "spec" other::SPEC,
-    "features" other::FEATURES,
+    "global" other::GLOBAL;
+    "create" lifecycle::CREATE;
+    "start" lifecycle::START;
+    "state" lifecycle::STATE;
+    "kill" lifecycle::KILL;
+    "delete" lifecycle::DELETE;
+    "run" lifecycle::RUN;
+    "exec" exec::EXEC;
+    "list" other::LIST;
+    "ps" other::PS;
+    "pause" other::PAUSE;
+    "resume" other::RESUME;
+    "update" other::UPDATE, Need::Controllers;
+    "events" other::EVENTS;
+    "spec" other::SPEC;
+    "features" other::FEATURES;
 }
 
 /// What engines look for in an error, and what tells one error of runc's from another.
@@ -103,23 +106,9 @@ pub enum Status {
     Stopped,
 }
 
-/// What of a call's output is compared.
-#[derive(Clone, Copy)]
-enum Printed {
-    /// All but ids, pids and times.
-    All,
-    /// Cells of a table, but for these columns.
-    Table(&'static [&'static str]),
-    /// All but numbers.
-    Shape,
-    /// Every flag of runc's help is one of ours.
-    Flags,
-    /// Nothing: runc prints its help where a call is wrong.
-    Nothing,
-}
-
 /// A call: `@` is the container, `@new` one that is not there yet, `@nope` one that never is, `%` the
-/// bundle, `$` a directory of the caller's, `~` a space, `''` an empty word.
+/// bundle, `%(script)` a bundle that runs a script, `$` a directory of the caller's, `~` a space, `^` a
+/// dollar, `''` an empty word.
 #[derive(Clone, Copy)]
 pub struct Row {
     words: &'static str,
@@ -151,6 +140,21 @@ pub const fn shape(words: &'static str) -> Row {
     Row { words, printed: Printed::Shape, instead: None }
 }
 
+/// A call whose process writes to the caller's stdout and stderr.
+pub const fn streams(words: &'static str) -> Row {
+    Row { words, printed: Printed::Streams, instead: None }
+}
+
+/// A call that prints statistics.
+pub const fn stats(words: &'static str) -> Row {
+    Row { words, printed: Printed::Stats, instead: None }
+}
+
+/// A call that tells what the runtime can do.
+pub const fn known(words: &'static str) -> Row {
+    Row { words, printed: Printed::Known, instead: None }
+}
+
 /// A call that prints a table of which these columns differ.
 pub const fn table(words: &'static str, columns: &'static [&'static str]) -> Row {
     Row { words, printed: Printed::Table(columns), instead: None }
@@ -166,172 +170,6 @@ pub const fn better(words: &'static str, code: i32, error: &'static str, _why: &
     Row { words, printed: Printed::Nothing, instead: Some((code, error)) }
 }
 
-/// One of the two runtimes, with its container.
-struct Side<'a> {
-    env: &'a Env<'a>,
-    is_golden: bool,
-    bundle: &'a Bundle,
-    id: String,
-}
-
-impl<'a> Side<'a> {
-    fn new(env: &'a Env<'a>, bundle: &'a Bundle, is_golden: bool) -> Result<Self, Failure> {
-        // Of one length, for the tables.
-        let id = env.id(if is_golden { "r" } else { "g" });
-        let side = Self { env, is_golden, bundle, id };
-        fs::create_dir_all(side.dir())?;
-        Ok(side)
-    }
-
-    /// Where this runtime keeps its containers.
-    fn root(&self) -> PathBuf {
-        if self.is_golden { self.env.dir.join("golden-state") } else { self.env.root() }
-    }
-
-    /// Whether the runtime has a container of that id, or the rest of one.
-    fn has(&self, id: &str) -> bool {
-        self.root().join(&self.fill(id)[0]).exists()
-    }
-
-    fn dir(&self) -> String {
-        let name = if self.is_golden { "golden" } else { "own" };
-        self.env.dir.join(name).to_string_lossy().into_owned()
-    }
-
-    /// Everything after the state root.
-    fn call(&self, words: &[String]) -> Call {
-        let call = if self.is_golden {
-            let root = self.root().to_string_lossy().into_owned();
-            self.env.command(&[&["runc".to_owned(), "--root".to_owned(), root], words].concat())
-        } else {
-            self.env.runtime(words)
-        };
-        call.cwd(self.dir())
-    }
-
-    fn verb(&self, words: &str) -> Call {
-        self.call(&self.fill(words))
-    }
-
-    fn fill(&self, words: &str) -> Vec<String> {
-        let bundle = self.bundle.dir.to_string_lossy();
-        let word = |word: &str| match word {
-            "''" => String::new(),
-            word => word
-                .replace("@new", &format!("{}-new", self.id))
-                .replace("@nope", "nope")
-                .replace('@', &self.id)
-                .replace('%', &bundle)
-                .replace('$', &self.dir())
-                .replace('~', " "),
-        };
-        words.split(' ').filter(|word| !word.is_empty()).map(word).collect()
-    }
-
-    /// Brings the container to `status`, from nothing.
-    fn set_up(&self, status: Status) -> Outcome {
-        self.tear_down()?;
-        if status == Status::None {
-            return Ok(());
-        }
-        self.verb("create -b % @").ok()?;
-        if status == Status::Created {
-            return Ok(());
-        }
-        self.verb("start @").ok()?;
-        match status {
-            Status::Paused => {
-                self.verb("pause @").ok()?;
-            }
-            Status::Stopped => {
-                self.verb("kill @ KILL").ok()?;
-                wait_until(self.env.shared.limit, "the container to end", || {
-                    crate::leaks::reap();
-                    Ok((self.status("@")? == Status::Stopped).then_some(()))
-                })?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn tear_down(&self) -> Outcome {
-        for id in ["@", "@new"].into_iter().filter(|id| self.has(id)) {
-            self.verb(&format!("delete -f {id}")).ok()?;
-            crate::leaks::reap();
-        }
-        Ok(())
-    }
-
-    fn status(&self, id: &str) -> Result<Status, Failure> {
-        if !self.has(id) {
-            return Ok(Status::None);
-        }
-        let output = self.verb(&format!("state {id}")).output()?;
-        let state: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
-        Ok(match state["status"].as_str() {
-            Some("created") => Status::Created,
-            Some("running") => Status::Running,
-            Some("paused") => Status::Paused,
-            Some("stopped") => Status::Stopped,
-            _ => Status::None,
-        })
-    }
-
-    /// What differs between any two containers, made alike.
-    fn masked(&self, text: &str, printed: Printed) -> String {
-        let mut text = text.replace(&self.id, "ID").replace(&self.dir(), "DIR");
-        for key in ["ociVersion", "pid", "created"] {
-            text = without_value(&text, key);
-        }
-        match printed {
-            Printed::All => text,
-            Printed::Shape => {
-                let mut shape = String::new();
-                for c in text.chars().filter(|c| *c != '-') {
-                    match (c.is_ascii_digit(), shape.ends_with('0')) {
-                        (true, true) => {}
-                        (true, false) => shape.push('0'),
-                        (false, _) => shape.push(c),
-                    }
-                }
-                shape
-            }
-            Printed::Table(columns) => cells(&text, columns),
-            Printed::Flags | Printed::Nothing => String::new(),
-        }
-    }
-}
-
-/// `text` without the values of a key of JSON.
-fn without_value(text: &str, key: &str) -> String {
-    let key = format!("\"{key}\":");
-    let mut parts = text.split(&key);
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let end = part.find([',', '}', '\n']).unwrap_or(part.len());
-        out.push_str(&key);
-        out.push_str(&part[end..]);
-    }
-    out
-}
-
-/// The cells of a table, but for those below the given titles.
-fn cells(text: &str, left_out: &[&str]) -> String {
-    let mut lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let Some(titles) = lines.next() else { return String::new() };
-    let mut out = titles.join(" ");
-    for line in lines {
-        out.push('\n');
-        for (at, cell) in line.iter().enumerate() {
-            let is_left_out = titles.get(at).is_some_and(|title| left_out.contains(title));
-            out.push_str(if is_left_out { "*" } else { cell });
-            out.push(' ');
-        }
-    }
-    out
-}
-
 /// What runc got after Debian's version.
 fn newer_flags(env: &mut Env) -> Outcome {
     for (command, wanted) in [
@@ -341,7 +179,7 @@ fn newer_flags(env: &mut Env) -> Outcome {
         ("update", &["--cpu-burst", "--cpu-idle"]),
     ] {
         let help = env.bare_runtime(&[command, "--help"]).ok()?.stdout;
-        let found = flags(&help);
+        let found = printed::flags(&help);
         for flag in wanted {
             ensure!(found.contains(*flag), "{command} has no {flag}: {help}");
         }
@@ -349,10 +187,12 @@ fn newer_flags(env: &mut Env) -> Outcome {
     Ok(())
 }
 
-/// Runs every row, and tells all that differs.
-fn compare(env: &mut Env, scenes: &[Scene]) -> Outcome {
-    let bundle = env.bundle_with(&["sleep", "1000"])?;
-    let (own, golden) = (Side::new(env, &bundle, false)?, Side::new(env, &bundle, true)?);
+/// Runs every row, and tells all that differs, and which flags of the command have too few rows.
+fn compare(env: &mut Env, name: &str, scenes: &[Scene]) -> Outcome {
+    let bundles = Bundles::new(env)?;
+    let (own, golden) = (Side::new(&bundles, false)?, Side::new(&bundles, true)?);
+    let command = if name == "global" { "" } else { name };
+    let mut coverage = Coverage::default();
     let mut all = Vec::new();
     for (status, rows) in scenes {
         let mut fresh = false;
@@ -361,9 +201,14 @@ fn compare(env: &mut Env, scenes: &[Scene]) -> Outcome {
                 own.set_up(*status)?;
                 golden.set_up(*status)?;
             }
-            let mut differences = one(&own, &golden, row)?;
+            bundles.prepare(row.words)?;
+            let (ours, mut differences) = one(&own, &golden, row)?;
+            coverage.note(row.words, command, ours.code() != 0);
             let after = afterwards(&own, &golden)?;
             differences.extend(after.clone().err());
+            if differences.is_empty() && row.instead.is_none() {
+                differences.extend(left(&own, &golden)?);
+            }
             // A call that changed nothing leaves both for the next one.
             fresh = after.is_ok_and(|after| after == [*status, Status::None]);
             let tell = |text: String| format!("[{status:?}] `{}`: {text}", row.words);
@@ -372,38 +217,26 @@ fn compare(env: &mut Env, scenes: &[Scene]) -> Outcome {
         own.tear_down()?;
         golden.tear_down()?;
     }
+    all.extend(coverage.lacks(&golden, command)?);
     ensure!(all.is_empty(), "\n  {}", all.join("\n  "));
     Ok(())
 }
 
-/// One row on both; what differs.
-fn one(own: &Side, golden: &Side, row: &Row) -> Result<Vec<String>, Failure> {
+/// One row on both: our answer, and what differs.
+fn one(own: &Side, golden: &Side, row: &Row) -> Result<(Output, Vec<String>), Failure> {
     let mut differences = Vec::new();
     let ours = own.verb(row.words).output()?;
     if let (Some((code, error)), false) = (row.instead, own.env.is(Peer::Runc)) {
         if ours.code() != code || !ours.stderr.contains(error) {
             differences.push(format!("exit code not {code} or no {error:?}: {}", end(&ours)));
         }
-        return Ok(differences);
+        return Ok((ours, differences));
     }
     let theirs = golden.verb(row.words).output()?;
     if ours.code() != theirs.code() {
         differences.push(format!("{}, runc's: {}", end(&ours), end(&theirs)));
     }
-    match row.printed {
-        Printed::Nothing => {}
-        Printed::Flags => {
-            let (ours, theirs) = (flags(&ours.stdout), flags(&theirs.stdout));
-            differences.extend(theirs.difference(&ours).map(|flag| format!("no {flag}")));
-        }
-        printed => {
-            let masked = own.masked(&ours.stdout, printed);
-            let wanted = golden.masked(&theirs.stdout, printed);
-            if masked != wanted {
-                differences.push(format!("stdout: {masked:?}, runc's: {wanted:?}"));
-            }
-        }
-    }
+    differences.extend(printed::differences(row.printed, (own, &ours), (golden, &theirs)));
     if ours.code() != 0 {
         let (found, wanted) = (words(&ours), words(&theirs));
         if found != wanted {
@@ -412,7 +245,15 @@ fn one(own: &Side, golden: &Side, row: &Row) -> Result<Vec<String>, Failure> {
     } else if !ours.stderr.is_empty() && theirs.stderr.is_empty() {
         differences.push(format!("something on stderr: {ours}"));
     }
-    Ok(differences)
+    Ok((ours, differences))
+}
+
+/// What differs of the limits that the kernel holds, and of the files that a call wrote.
+fn left(own: &Side, golden: &Side) -> Result<Vec<String>, Failure> {
+    let pairs =
+        [(own.limits()?, golden.limits()?, "limits"), (own.files()?, golden.files()?, "files")];
+    let differ = pairs.into_iter().filter(|(ours, theirs, _)| ours != theirs);
+    Ok(differ.map(|(ours, theirs, what)| format!("{what}: {ours}, runc's: {theirs}")).collect())
 }
 
 /// The statuses of the container and of a new one, which must come to be alike: a killed process takes
@@ -441,15 +282,4 @@ fn words(output: &Output) -> BTreeSet<&'static str> {
 /// A call's end, in short.
 fn end(output: &Output) -> String {
     format!("{} {:?}", output.code(), output.stderr)
-}
-
-/// The flags that a help text has, with their dashes: those at the start of a line.
-fn flags(help: &str) -> BTreeSet<String> {
-    let is_flag = |word: &&str| word.len() > 1 && word.starts_with('-');
-    help.lines()
-        .filter(|line| line.trim_start().starts_with('-'))
-        .flat_map(|line| line.split([' ', ',', '=']).filter(|word| !word.is_empty()).take(4))
-        .filter(is_flag)
-        .map(str::to_owned)
-        .collect()
 }

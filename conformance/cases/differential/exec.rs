@@ -2,7 +2,7 @@
 
 use super::Status::{Created, None, Paused, Running, Stopped};
 use super::lifecycle::OWN_FDS;
-use super::{Scene, better, help, newer, row, usage};
+use super::{Scene, better, help, newer, row, streams, usage};
 
 pub const EXEC: &[Scene] = &[
     (
@@ -28,7 +28,7 @@ pub const EXEC: &[Scene] = &[
             row("exec @ true"),
             row("exec @ false"),
             row("exec @ sh -c exit~7"),
-            row("exec @ sh -c kill~-KILL~\\$$"),
+            row("exec @ sh -c kill~-KILL~^^"),
             row("exec @ echo a"),
             row("exec @ echo --help -h --tty"),
             row("exec -- @ echo a"),
@@ -44,7 +44,7 @@ pub const EXEC: &[Scene] = &[
             row("exec --cwd tmp @ pwd"),
             row("exec -cwd=/etc -cwd /tmp @ pwd"),
             row("exec -e A=1 -e B=2 @ env"),
-            row("exec -e A=1 -e A=2 @ sh -c echo~\\$A"),
+            row("exec -e A=1 -e A=2 @ sh -c echo~^A"),
             row("exec --user 5:6 @ id"),
             row("exec -u 5 @ id"),
             row("exec --user root @ id"),
@@ -71,6 +71,19 @@ pub const EXEC: &[Scene] = &[
             row("exec --cgroup no/such @ true"),
             row("exec --cgroup /../x @ true"),
             row("exec --apparmor '' --process-label '' @ true"),
+            usage("exec --env"),
+            usage("exec --apparmor"),
+            usage("exec --process-label"),
+            usage("exec --no-new-privs=maybe @ true"),
+            usage("exec --ignore-paused=maybe @ true"),
+            usage("exec --detach=maybe @ true"),
+            row("exec --cgroup / @ true"),
+            row("exec --process $/process.json @"),
+            row("exec -p $/process.json @"),
+            row("exec -e A=1 --process $/process.json @"),
+            streams("exec @ sh -c echo~out;~echo~err~>&2;~exit~9"),
+            streams("exec @ cat /no/such"),
+            streams("exec --env A=1 -env=B=2 --cwd /bin @ sh -c env;~pwd"),
         ],
     ),
     (Created, &[row("exec @ echo a"), row("exec @ nosuch")]),

@@ -1,7 +1,7 @@
 //! The calls of create, start, state, kill, delete and run.
 
 use super::Status::{Created, None, Paused, Running, Stopped};
-use super::{Scene, better, help, newer, row, usage};
+use super::{Scene, better, help, newer, row, streams, usage};
 
 /// Why another descriptor is named.
 pub const OWN_FDS: &str = "runc names the first that it does not have open itself";
@@ -35,6 +35,8 @@ pub const CREATE: &[Scene] = &[
             row("create --pid-file /no/such/dir/pid -b % @new"),
             better("create --preserve-fds 7 -b % @new", 1, "preserved-fd 3 (of 7)", OWN_FDS),
             row("create --console-socket $/none -b % @new"),
+            row("create --no-pivot -b % @new"),
+            usage("create --no-new-keyring=maybe -b % @new"),
         ],
     ),
     (Created, &[row("create -b % @"), row("create -b /nowhere @")]),
@@ -185,6 +187,18 @@ pub const RUN: &[Scene] = &[
             row("run -b % ''"),
             row("run -d --pid-file /no/such/dir/pid -b % @new"),
             better("run -d --preserve-fds 7 -b % @new", 1, "preserved-fd 3 (of 7)", OWN_FDS),
+            usage("run --no-subreaper=maybe -b % @new"),
+            usage("run --no-pivot=maybe -b % @new"),
+            usage("run --no-new-keyring=maybe -b % @new"),
+            row("run -d --preserve-fds=0 -b % @new"),
+            streams("run -b %(echo~out;~echo~err~>&2) @new"),
+            streams("run --bundle %(printf~'a\\000b\\tc\\n';~exit~7) @new"),
+            streams("run -b %(kill~-TERM~^^) @new"),
+            streams("run -b %(kill~-KILL~^^) @new"),
+            streams("run @new --no-pivot -b %(cat;~env;~pwd;~id)"),
+            streams("run --keep --pid-file $/pid -b %(echo~kept;~exit~3) @new"),
+            streams("run --no-subreaper --no-new-keyring -b %(sleep~0.1~&~exit~4) @new"),
+            streams("run --preserve-fds 0 -b %(ls~/proc/self/fd;~exec~/no/such) @new"),
             row("run --console-socket $/none -b % @new"),
             row("run -d --console-socket $/none -b % @new"),
         ],

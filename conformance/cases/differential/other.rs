@@ -1,7 +1,7 @@
 //! The calls of list, ps, pause, resume, update, events, spec and features, and those without a command.
 
 use super::Status::{Created, None, Paused, Running, Stopped};
-use super::{Scene, better, help, newer, row, shape, table, usage};
+use super::{Scene, better, help, known, newer, row, shape, stats, table, usage};
 
 pub const GLOBAL: &[Scene] = &[(
     None,
@@ -26,6 +26,19 @@ pub const GLOBAL: &[Scene] = &[(
         row("--rootless=true --rootless auto list -q"),
         row("--log $/log.json --log-format json state @nope"),
         row("--log /no/such/dir/log list"),
+        row("--log $/empty list -q"),
+        row("-log=$/other --log $/empty --debug=false list -q"),
+        row("--root $/sub list"),
+        row("--root /nowhere -root $/sub list -q"),
+        usage("--criu"),
+        usage("--log-format"),
+        usage("--rootless"),
+        usage("--systemd-cgroup=maybe list"),
+        // Behind the command they are not its flags.
+        usage("list --root $/sub"),
+        usage("list --debug"),
+        usage("state --log $/empty @nope"),
+        usage("state --systemd-cgroup @nope"),
     ],
 )];
 
@@ -39,6 +52,7 @@ pub const LIST: &[Scene] = &[
             usage("list a"),
             usage("list --bogus"),
             usage("list --format"),
+            usage("list -q=maybe"),
             row("list"),
             row("list -q"),
             row("list --format json"),
@@ -163,8 +177,40 @@ pub const UPDATE: &[Scene] = &[
             row("update --l3-cache-schema L3:0=f @"),
             row("update --mem-bw-schema MB:0=20 @"),
             row("update --kernel-memory 1 @"),
+            row("update --memory 64M @"),
+            row("update -memory=33554432 @"),
+            row("update --memory 1G --memory=96m @"),
+            row("update --memory-reservation 16M @"),
+            row("update --memory 64M --memory-swap 128M @"),
+            row("update --memory-swap 96M @"),
+            row("update --memory-swap -1 @"),
+            row("update --memory-reservation -1 --memory -1 @"),
+            row("update @ --memory 128M"),
+            row("update --cpu-period 50000 --cpu-quota 20000 @"),
+            row("update --cpu-quota 30000 @"),
+            row("update --cpu-period 60000 @"),
+            row("update --cpu-quota -1 @"),
+            row("update --cpu-share 512 @"),
+            usage("update --cpu-shares 512 @"),
+            row("update --cpuset-cpus 0 @"),
+            row("update --cpuset-mems 0 @"),
+            row("update --cpuset-cpus 4000 @"),
+            row("update --cpuset-mems 4000 @"),
+            row("update --cpuset-cpus x @"),
+            row("update --pids-limit 33 @"),
+            row("update --pids-limit -1 @"),
+            row("update --blkio-weight 300 @"),
+            row("update --blkio-weight 9 @"),
+            row("update --resources $/resources.json @"),
+            // Flags beside a file count for nothing.
+            row("update -r $/resources.json --pids-limit 99 --memory 1G @"),
+            row("update --resources /no/such/file --resources $/resources.json @"),
+            // Nothing to Debian's; a limit of 1 to 1.5, as systemd has no 0.
+            newer("update --pids-limit 0 @", 0, ""),
         ],
     ),
+    (Created, &[row("update --pids-limit 10 --memory 64M @")]),
+    (Paused, &[row("update --pids-limit 10 --cpu-share 256 @")]),
     (Stopped, &[row("update --pids-limit 10 @")]),
 ];
 
@@ -187,8 +233,13 @@ pub const EVENTS: &[Scene] = &[
             row("events --interval 0 @"),
             usage("events --interval 1 @"),
             row("events --stats --interval -1s @"),
+            usage("events --stats=maybe @"),
+            stats("events --stats @"),
+            stats("events -stats -interval 1h @"),
+            stats("events @ --stats --interval=5s"),
         ],
     ),
+    (Paused, &[stats("events --stats @")]),
     (Stopped, &[row("events @"), row("events --stats @")]),
 ];
 
@@ -204,10 +255,13 @@ pub const SPEC: &[Scene] = &[(
         row("spec"),
         row("spec --rootless"),
         row("spec -b %"),
+        usage("spec --bundle"),
+        // What is in it, formats/spec and formats/spec-rootless compare byte by byte.
+        row("spec -bundle $/sub --rootless"),
     ],
 )];
 
 pub const FEATURES: &[Scene] = &[(
     None,
-    &[help("features --help"), usage("features --bogus"), usage("features a"), usage("features")],
+    &[help("features --help"), usage("features --bogus"), usage("features a"), known("features")],
 )];
