@@ -45,6 +45,14 @@ impl<'a> Buildah<'a> {
         call.limit(self.env.shared.limit * 3)
     }
 
+    /// The command of this block of the manual, after these changes of its text.
+    fn manual(&self, block: &str, changes: &[(&str, &str)]) -> Result<Call, Failure> {
+        let words = manual::command(self.env, block, changes)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        ensure_eq!(words.first(), Some(&"buildah"), "engines.md, {block}: the command");
+        Ok(self.call(&words[1..]))
+    }
+
     fn run(&self, flags: &[&str], command: &[&str]) -> Result<Call, Failure> {
         let own = ["run", "--network", "none"];
         let mut call = self.call(&[&own[..], flags, &[&self.container, "--"], command].concat());
@@ -82,12 +90,14 @@ fn run(env: &mut Env) -> Outcome {
     ensure!(data.join("new").exists(), "the volume is not the directory");
     buildah.run(&[], &["test", "-e", "/kept"])?.ok()?;
     // The flags, in place of the manual's variables.
-    let runtime = env.shared.runtime.to_string_lossy().into_owned();
-    let words = ["run", "--isolation", "oci", "--runtime", &runtime, "--network", "none"];
-    let command = [&buildah.container, "--", "sh", "-c", "exit 6"];
-    buildah.call(&[&words[..], &command].concat()).exits(6)?;
-    let words = [&words[..4], &["/no/such/runtime"], &words[5..], &command].concat();
-    let output = buildah.call(&words).output()?;
+    let container = format!("--network none {} --", buildah.container);
+    let changes = [("CONTAINER", &*container), ("COMMAND", "test -e /absent")];
+    buildah.manual("buildah-run", &changes)?.exits(1)?;
+    let changes = [changes[0], ("COMMAND", "test -e /kept")];
+    buildah.manual("buildah-run", &changes)?.ok()?;
+    let runtime = env.shared.runtime.to_string_lossy();
+    let changes = [changes[0], changes[1], (&*runtime, "/no/such/runtime")];
+    let output = buildah.manual("buildah-run", &changes)?.output()?;
     ensure!(output.stderr.contains("/no/such/runtime"), "{output}");
     buildah.end()
 }
@@ -117,11 +127,8 @@ fn bud(env: &mut Env) -> Outcome {
     );
     fs::write(context.join("Containerfile"), lines)?;
     let folder = context.to_string_lossy().into_owned();
-    let runtime = env.shared.runtime.to_string_lossy().into_owned();
-    let parent = format!("/{}", env.mark);
-    let words = ["bud", "--isolation", "oci", "--runtime", &runtime, "--network", "none"];
-    let words = [&words[..], &["--cgroup-parent", &parent, "-t", "built", &folder]].concat();
-    buildah.call(&words).ok()?;
+    let more = format!("--network none --cgroup-parent /{} -t built {folder}", env.mark);
+    buildah.manual("buildah-bud", &[(" .\n", &format!(" {more}\n"))])?.ok()?;
     let output = buildah.call(&["from", "--pull-never", "--name", "two", "built"]).ok()?;
     ensure_eq!(output.stdout.trim(), "two", "the container of what was built");
     let place = buildah.call(&["mount", "two"]).ok()?.stdout;

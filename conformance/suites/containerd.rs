@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::Signal;
 
 use super::engine::{self, Daemon};
-use super::image;
+use super::{image, manual};
 use crate::call::{Call, wait_until};
 use crate::case::{Failure, Outcome};
 use crate::ensure_eq;
@@ -91,6 +91,15 @@ impl<'a> Containerd<'a> {
     pub fn run(&self, flags: &[&str], name: &str, command: &[&str]) -> Call {
         let own = ["run", "--snapshotter", "native", "--runc-binary", &self.runtime];
         self.ctr(&[&own[..], flags, &["box:latest", name], command].concat())
+    }
+
+    /// The command of this block of the manual, after these changes of its text.
+    pub fn manual(&self, block: &str, changes: &[(&str, &str)]) -> Result<Call, Failure> {
+        let image = ("docker.io/library/alpine:latest", "box:latest");
+        let words = manual::command(self.env, block, &[&[image], changes].concat())?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        ensure_eq!(words.first(), Some(&"ctr"), "engines.md, {block}: the command");
+        Ok(self.ctr(&words[1..]).env("CONTAINERD_SNAPSHOTTER", "native"))
     }
 
     /// A container in the background; what it prints goes to the file that is returned.

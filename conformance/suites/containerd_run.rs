@@ -21,6 +21,7 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's 
 
 /// The cases of this suite.
 pub const CASES: &[Case] = &[
+    case("containerd/run-by-the-manual", manual, NATIVE),
     case("containerd/run-exit-codes", exit_codes, NATIVE),
     case("containerd/errors-reach-the-user", errors, NATIVE),
     case("containerd/run-what-the-flags-ask-for", flags, NATIVE),
@@ -38,6 +39,16 @@ pub const CASES: &[Case] = &[
 
 const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static [Need]) -> Case {
     Case::new(name, run).needs(needs).not_on(CRUN)
+}
+
+fn manual(env: &mut Env) -> Outcome {
+    let containerd = Containerd::new(env)?;
+    ensure_eq!(containerd.manual("ctr", &[])?.ok()?.stdout, "hello\n", "what it prints");
+    // The flag is what chooses the runtime.
+    let runtime = env.shared.runtime.to_string_lossy();
+    let output = containerd.manual("ctr", &[(&runtime, "/no/such/runtime")])?.exits(1)?;
+    ensure!(output.stderr.contains("/no/such/runtime"), "{output}");
+    containerd.end()
 }
 
 fn exit_codes(env: &mut Env) -> Outcome {
@@ -277,6 +288,14 @@ fn change(env: &mut Env) -> Outcome {
         containerd.ctr(&["tasks", "pause", name]).ok()?;
         ensure_eq!(containerd.status(name)?, "PAUSED", "status");
         containerd.ctr(&["tasks", "resume", name]).ok()?;
+    }
+    // Whose they are, where the shim has either keep them.
+    let root = format!("/run/containerd/runc/{}", env.mark);
+    let known = |name: &str| {
+        env.bare_runtime(&["--root", &root, "state", name]).output().map(|output| output.code())
+    };
+    if env.is(Peer::Ghost) {
+        ensure!(known("old")? != 0 && known("new")? == 0, "a runtime has the other's container");
     }
     containerd.delete("old")?;
     containerd.exec(&[], "new", &["true"]).ok()?;

@@ -23,11 +23,16 @@ pub struct Docker<'a> {
 impl<'a> Docker<'a> {
     /// Start it with the manual's configuration and import the image.
     pub fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
+        Self::with_config(env, &manual::snippet(env, "docker-config")?, &[])
+    }
+
+    /// Start it with this configuration and more flags, and import the image.
+    pub fn with_config(env: &'a Env<'a>, config: &str, flags: &[&str]) -> Result<Self, Failure> {
         let dir = env.dir.join("docker");
         fs::create_dir(&dir)?;
-        fs::write(dir.join("daemon.json"), manual::snippet(env, "docker-config")?)?;
+        fs::write(dir.join("daemon.json"), config)?;
         engine::enter_run(env)?;
-        let daemon = start(env, &dir)?;
+        let daemon = start(env, &dir, flags)?;
         let docker = Self { env, dir, daemon };
         let layer = image::layer(env)?.to_string_lossy().into_owned();
         docker.call(&["import", "--change", "ENV PATH=/bin", &layer, "box"]).ok()?;
@@ -64,8 +69,8 @@ impl Client for Docker<'_> {
     }
 }
 
-/// Start a daemon on the files of `dir`.
-pub fn start(env: &Env, dir: &Path) -> Result<Daemon, Failure> {
+/// Start a daemon on the files of `dir`, with these flags beside what every case needs.
+pub fn start(env: &Env, dir: &Path, flags: &[&str]) -> Result<Daemon, Failure> {
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let words = [
         "dockerd",
@@ -88,7 +93,7 @@ pub fn start(env: &Env, dir: &Path) -> Result<Daemon, Failure> {
         "--cgroup-parent",
         &format!("/{}", env.mark),
     ];
-    Daemon::start(env.command(&words), env.shared.limit * 3, || {
+    Daemon::start(env.command(&[&words[..], flags].concat()), env.shared.limit * 3, || {
         Ok(call(env, dir, &["version"]).output()?.status.success())
     })
 }

@@ -10,7 +10,7 @@ use super::asked::{self, Client};
 use super::docker::{Docker, start};
 use super::{engine, manual};
 use crate::call::wait_until;
-use crate::case::{Case, Need, Outcome, Peer};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
@@ -40,6 +40,7 @@ pub const CASES: &[Case] = &[
     case("docker/live-restore", live_restore),
     case("docker/build", build),
     case("docker/change-of-runtime", change),
+    case("docker/runtime-of-the-command-line", add_runtime),
 ];
 
 const fn case(name: &'static str, run: fn(&mut Env) -> Outcome) -> Case {
@@ -268,7 +269,7 @@ fn live_restore(env: &mut Env) -> Outcome {
         Ok(engine::processes_with(&["dockerd", "--config-file"]).is_empty().then_some(()))
     })?;
     ensure!(Path::new("/proc").join(&before).exists(), "the container went with the daemon");
-    docker.daemon = start(env, &docker.dir)?;
+    docker.daemon = start(env, &docker.dir, &[])?;
     ensure_eq!(docker.inspect("one", "{{.State.Pid}}")?, before, "pid");
     docker.call(&["exec", "one", "sh", "-c", "exit 3"]).exits(3)?;
     docker.call(&["pause", "one"]).ok()?;
@@ -316,5 +317,37 @@ fn change(env: &mut Env) -> Outcome {
         docker.call(&["restart", "-t", "0", name]).ok()?;
         docker.call(&["exec", name, "true"]).ok()?;
     }
+    // Whose they are, where the shim has either keep them.
+    let root = docker.dir.join("exec/runtime-runc/moby").to_string_lossy().into_owned();
+    let known = |name: &str| -> Result<bool, Failure> {
+        let id = docker.inspect(name, "{{.Id}}")?;
+        Ok(env.bare_runtime(&["--root", &root, "state", &id]).output()?.status.success())
+    };
+    if env.is(Peer::Ghost) {
+        ensure!(!known("old")? && known("new")?, "a runtime has the other's container");
+    }
+    for name in ["old", "new"] {
+        docker.call(&["stop", "-t", "0", name]).ok()?;
+        docker.call(&["start", name]).ok()?;
+        docker.call(&["kill", name]).ok()?;
+        docker.call(&["rm", name]).ok()?;
+    }
+    docker.end()
+}
+
+/// The manual's flag of dockerd, without a table of runtimes in the file.
+fn add_runtime(env: &mut Env) -> Outcome {
+    let words = manual::command(env, "docker-flag", &[])?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    ensure_eq!(words.first(), Some(&"dockerd"), "engines.md: the command");
+    let flags = [&words[1..], &["--default-runtime", "ghost-runc"]].concat();
+    let docker = Docker::with_config(env, "{}", &flags)?;
+    docker.run(&["--rm"], &["sh", "-c", "exit 7"]).exits(7)?;
+    let words = ["run", "-d", "--name", "one", "--network", "none", "box", "sleep", "1000"];
+    docker.call(&words).ok()?;
+    ensure_eq!(docker.inspect("one", "{{.HostConfig.Runtime}}")?, "ghost-runc", "the default");
+    docker.call(&["exec", "one", "sh", "-c", "exit 3"]).exits(3)?;
+    let output = docker.call(&["info", "--format", "{{json .Runtimes}}"]).ok()?;
+    ensure!(output.stdout.contains(&*env.shared.runtime.to_string_lossy()), "{output}");
     docker.end()
 }

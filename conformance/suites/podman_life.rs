@@ -141,13 +141,18 @@ fn build(env: &mut Env) -> Outcome {
                  USER 5\nRUN id -u >/mnt/user\nCMD cat /file /mnt/user\n";
     fs::write(context.join("Containerfile"), lines)?;
     let folder = context.to_string_lossy().into_owned();
-    let words = ["build", "--isolation", "oci", "--network", "none", "-t", "built"];
-    podman.call(&[&words[..], &[&folder]].concat()).ok()?;
+    // The manual's command, of which the call has the first part.
+    let more = format!(" --isolation oci --network none -t built {folder}\n");
+    let words = manual::command(env, "podman-build", &[(" .\n", &more)])?;
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let runtime = env.shared.runtime.to_string_lossy();
+    ensure_eq!(words[..3], ["podman", "--runtime", &runtime], "engines.md: the command");
+    podman.call(&words[3..]).ok()?;
     let parent = format!("/{}", env.id("parent"));
     let run = ["run", "--rm", "--network", "none", "--cgroup-parent", &parent, "built"];
     ensure_eq!(podman.call(&run).ok()?.stdout, "built\n0\n5\n", "what was built");
     fs::write(context.join("Containerfile"), "FROM box\nRUN [\"nosuch\"]\n")?;
-    let output = podman.call(&[&words[..], &[&folder]].concat()).output()?;
+    let output = podman.call(&words[3..]).output()?;
     let told = format!("from {} creating container", env.shared.runtime.display());
     ensure!(output.code() != 0 && output.stderr.contains(&told), "{output}");
     podman.end()

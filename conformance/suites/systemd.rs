@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
 use super::asked::Client;
 use super::containerd::Containerd;
+use super::cri::{self, Cri, RUNNING, Status};
 use super::podman::{Manager, Podman};
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
@@ -22,6 +25,7 @@ pub const CASES: &[Case] = &[
     Case::new("systemd-engines/podman-pod", pod).needs(PODMAN).not_on(CRUN),
     Case::new("systemd-engines/podman-of-a-user", user).needs(PODMAN).not_on(CRUN),
     Case::new("systemd-engines/containerd", containerd).needs(CONTAINERD).not_on(CRUN),
+    Case::new("systemd-engines/cri", cri).needs(CONTAINERD).not_on(CRUN),
 ];
 
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
@@ -105,10 +109,12 @@ fn user(env: &mut Env) -> Outcome {
 
 fn containerd(env: &mut Env) -> Outcome {
     let containerd = Containerd::new(env)?;
-    let place = format!("system.slice:{}:a", env.mark);
-    let flags = ["-d", "--null-io", "--runc-systemd-cgroup", "--cgroup", &place];
-    let flags = [&flags[..], &["--memory-limit", "67108864"]].concat();
-    containerd.run(&flags, "a", &["sleep", "1000"]).ok()?;
+    let changes = [
+        ("hello:one", &*format!("{}:a", env.mark)),
+        ("--rm", "-d --null-io --memory-limit 67108864"),
+        ("hello echo hello", "a sleep 1000"),
+    ];
+    containerd.manual("ctr-systemd", &changes)?.ok()?;
     let scope = Path::new(GROUPS).join(format!("system.slice/{}-a.scope", env.mark));
     ensure_eq!(value(&scope, "memory.max")?, "67108864", "memory");
     containerd.exec(&[], "a", &["true"]).ok()?;
@@ -120,4 +126,34 @@ fn containerd(env: &mut Env) -> Outcome {
     containerd.delete("a")?;
     wait_until(env.shared.limit, "the scope to be gone", || Ok((!scope.exists()).then_some(())))?;
     containerd.end()
+}
+
+/// The manual's `SystemdCgroup = true`, for pods of both of its runtimes.
+fn cri(env: &mut Env) -> Outcome {
+    let mut cri = Cri::with_config(env, "containerd-systemd-config", "ghost-runc")?;
+    cri.parent = "/system.slice".to_owned();
+    for handler in ["ghost-runc", "runc"] {
+        let pod = cri.pod("pod", handler)?;
+        let id = cri
+            .start_container(&pod, &cri::container("a", "trap 'exit 5' TERM; sleep 1000 & wait"))?;
+        let scope =
+            |id: &str| Path::new(GROUPS).join(format!("system.slice/cri-containerd-{id}.scope"));
+        ensure!(scope(&pod.id).is_dir(), "there is no scope of the pod");
+        ensure_eq!(value(&scope(&id), "memory.max")?, "33554432", "memory");
+        let output =
+            env.command(&["systemctl", "is-active", &format!("cri-containerd-{id}.scope")]);
+        ensure_eq!(output.output()?.stdout, "active\n", "what systemd says");
+        ensure_eq!(cri.exec(&id, &["sh", "-c", "exit 3"])?.2, 3, "exit code");
+        cri.call("UpdateContainerResources", &json!({"1": id, "2": {"4": 67_108_864}}))?;
+        ensure_eq!(value(&scope(&id), "memory.max")?, "67108864", "memory after an update");
+        ensure_eq!(cri.status(&id)?, RUNNING, "status");
+        cri.call("StopContainer", &json!({"1": id, "2": 30}))?;
+        ensure_eq!(cri.status(&id)?, Status { state: 2, code: 5 }, "after a stop");
+        cri.call("RemoveContainer", &json!({"1": id}))?;
+        cri.remove_pod(&pod)?;
+        wait_until(env.shared.limit, "the scopes to be gone", || {
+            Ok((!scope(&id).exists() && !scope(&pod.id).exists()).then_some(()))
+        })?;
+    }
+    cri.end()
 }
