@@ -1,12 +1,13 @@
 //! Bringing images to registries.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 
 use super::archive::Archive;
 use super::peers::{Hub, compare, free_port, run, tree};
-use super::registry::{Answer, Registry};
+use super::registry::{Answer, Registry, Request};
 use super::sandbox::Sandbox;
 use super::store::put_image;
 
@@ -135,4 +136,125 @@ fn what_can_not_be_pushed() {
     std::fs::remove_file(blobs.join(imagectl::digest::Digest::of(&layer).hex())).unwrap();
     let error = sandbox.fails(&["push", "x", "localhost:1/x"]);
     assert!(error.contains("is not in the store; pull the image again"), "{error}");
+}
+
+/// What a registry that takes uploads knows: the bytes so far, whether it has the whole, and what it saw.
+#[derive(Default)]
+struct Uploads {
+    bytes: Vec<u8>,
+    whole: Vec<String>,
+    begun: usize,
+    open: bool,
+}
+
+/// A registry that takes blobs by the specification. `breaks` may answer a piece in its own way, and says
+/// how much of it was taken.
+fn taking(
+    breaks: impl Fn(&Request, usize) -> Option<(usize, Answer)> + Send + 'static,
+) -> (Registry, Arc<Mutex<Uploads>>) {
+    let registry = Registry::start();
+    let uploads = Arc::new(Mutex::new(Uploads::default()));
+    let (state, pieces) = (Arc::clone(&uploads), AtomicUsize::new(0));
+    registry.rule(move |request| {
+        let mut state = state.lock().unwrap();
+        let place = |answer: Answer| answer.with("Location", "/v2/x/blobs/uploads/1?state=a");
+        let so_far = |length: usize| format!("0-{}", length.saturating_sub(1));
+        let upload = request.path.starts_with("/v2/x/blobs/uploads/1");
+        Some(match request.method.as_str() {
+            "HEAD" => {
+                let there = state.whole.iter().any(|digest| request.path.ends_with(digest));
+                Answer::status(if there { 200 } else { 404 })
+            }
+            "POST" => {
+                state.bytes.clear();
+                state.begun += 1;
+                state.open = true;
+                place(Answer::status(202).with("OCI-Chunk-Min-Length", "9000000"))
+            }
+            "GET" if upload && !state.open => Answer::status(404),
+            "GET" if upload => place(Answer::status(204)).with("Range", &so_far(state.bytes.len())),
+            "PATCH" | "PUT" if upload => {
+                let range = request.headers.get("content-range");
+                let from = range.and_then(|range| range.split('-').next()?.parse().ok());
+                if from.is_some_and(|from: usize| from != state.bytes.len()) {
+                    return Some(Answer::status(416));
+                }
+                let number = pieces.fetch_add(1, Ordering::Relaxed);
+                if let Some((taken, answer)) = breaks(request, number) {
+                    state.bytes.extend_from_slice(&request.body[..taken]);
+                    if let Some((_, digest)) = request.path.split_once("sha256%3A")
+                        && taken > 0
+                    {
+                        state.whole.push(digest.to_owned());
+                        state.open = false;
+                    }
+                    return Some(answer);
+                }
+                state.bytes.extend_from_slice(&request.body);
+                match request.path.split_once("sha256%3A") {
+                    Some((_, digest)) => {
+                        let found = imagectl::digest::Digest::of(&state.bytes).hex();
+                        assert_eq!(found, digest, "the bytes that were named");
+                        state.whole.push(found);
+                        state.open = false;
+                        Answer::status(201)
+                    }
+                    None => place(Answer::status(202)),
+                }
+            }
+            _ => Answer::status(201),
+        })
+    });
+    (registry, uploads)
+}
+
+#[test]
+fn an_upload_goes_on_where_it_broke() {
+    let sandbox = Sandbox::new();
+    put_image(&sandbox, "docker.io/library/x:latest", &[big()], json!({}));
+    let broken = || Answer::status(0);
+    for (name, pieces) in [
+        // Half of the first piece came; the second came, but its answer got lost; a busy moment.
+        (
+            "pieces",
+            vec![(0, 4_000_000, broken()), (1, 9_000_000, broken()), (3, 0, Answer::status(503))],
+        ),
+        // The registry has forgotten the upload: it begins anew.
+        ("forgotten", vec![(1, 0, Answer::status(404))]),
+    ] {
+        let (registry, uploads) = taking(move |request, number| {
+            let found = pieces.iter().find(|(at, ..)| *at == number)?;
+            Some((found.1.min(request.body.len()), found.2.clone()))
+        });
+        let target = format!("{}/x:t", registry.address);
+        sandbox.ok(&["push", "-q", "--parallel", "1", "--tls-verify=false", "x", &target]);
+        let uploads = uploads.lock().unwrap();
+        assert_eq!(uploads.whole.len(), 2, "{name}: layer and config");
+        assert_eq!(uploads.begun, 2, "{name}");
+        let requests = registry.requests();
+        let patch = requests.iter().find(|request| request.method == "PATCH").unwrap();
+        assert_eq!(patch.body.len(), 9_000_000, "as large as the registry wants them");
+    }
+}
+
+#[test]
+fn a_lost_answer_to_the_last_piece_is_no_failure() {
+    let sandbox = Sandbox::new();
+    let tar = Archive::new().file("a", "x").tar();
+    put_image(&sandbox, "docker.io/library/x:latest", &[tar], json!({}));
+    let (registry, uploads) =
+        taking(|request, number| (number == 0).then_some((request.body.len(), Answer::status(0))));
+    let target = format!("{}/x:t", registry.address);
+    sandbox.ok(&["push", "-q", "--parallel", "1", "--tls-verify=false", "x", &target]);
+    assert_eq!(uploads.lock().unwrap().whole.len(), 2);
+    // One that never takes it is given up, and what failed is told by registry, repository and digest.
+    let (registry, _) = taking(|_, _| Some((0, Answer::status(503))));
+    let target = format!("{}/x:t", registry.address);
+    let error =
+        sandbox.fails(&["push", "-q", "--parallel", "1", "--tls-verify=false", "x", &target]);
+    let layer = error.contains(&format!("image {target}, layer sha256:"));
+    assert!(
+        layer && error.contains("send the blob to http://") && error.contains("503"),
+        "{error}"
+    );
 }

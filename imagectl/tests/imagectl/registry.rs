@@ -29,6 +29,7 @@ pub struct Request {
 /// What it is told.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
+    /// 0 for an answer that gets lost.
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -212,6 +213,9 @@ fn read(stream: &mut impl Read) -> Option<Request> {
 }
 
 fn write(mut stream: impl Read + Write, answer: &Answer) -> std::io::Result<()> {
+    if answer.status == 0 {
+        return Ok(());
+    }
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
     let named = |name: &str| answer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
     if !named("content-length") {
