@@ -4,6 +4,7 @@
 mod body;
 mod http;
 mod receive;
+mod referrers;
 mod route;
 mod uploads;
 

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use super::body::Incoming;
 use super::http::{Answer, Body, Request};
+use super::referrers;
 use super::route::refusal;
 use super::uploads::{Upload, Uploads};
 use crate::digest::Digest;
@@ -214,7 +215,10 @@ impl Receiving<'_> {
             self.store.remove_image(&format!("localhost/{name}@{digest}"))?;
         }
         self.uploads.named(parts.iter().map(|part| &part.digest).chain([&digest]));
-        Ok(created(name, "manifests", &digest))
+        let mut answer = created(name, "manifests", &digest);
+        let subject = referrers::subject(&bytes).map(|about| ("OCI-Subject", about.to_string()));
+        answer.headers.extend(subject);
+        Ok(answer)
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::body::Incoming;
 use super::http::{Answer, Body, Request};
 use super::receive::Receiving;
+use super::referrers;
 use super::uploads::Uploads;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -53,7 +54,8 @@ pub fn refusal(status: u16, code: &str, message: &str) -> Answer {
     Answer { status, ..document(&body) }
 }
 
-fn document(body: &Value) -> Answer {
+/// An answer of JSON; its first header is the content type.
+pub fn document(body: &Value) -> Answer {
     Answer {
         status: 200,
         headers: vec![
@@ -88,6 +90,10 @@ fn find(
     }
     if let Some((name, version)) = path.rsplit_once("/manifests/") {
         return manifest(store, name, version);
+    }
+    if let Some((name, digest)) = path.rsplit_once("/referrers/") {
+        let digest = Digest::parse(digest).ok();
+        return digest.map(|about| referrers::list(store, request, name, &about)).transpose();
     }
     if let (Some(receiving), Some((name, id))) = (receiving, path.rsplit_once("/blobs/uploads/")) {
         return Ok(receiving.status(name, id));
@@ -128,7 +134,7 @@ fn repositories(image: &StoredImage) -> Vec<String> {
 }
 
 /// The images of a repository with their tags, the last pulled first.
-fn of<'a>(
+pub fn of<'a>(
     images: &'a [StoredImage],
     name: &'a str,
 ) -> impl Iterator<Item = (&'a StoredImage, Option<String>)> {

@@ -155,3 +155,27 @@ fn shells_and_man_know_the_commands() {
     let page = std::fs::read_to_string(sandbox.path.join("man/imagectl-pull.1")).unwrap();
     assert!(page.contains("max\\-ratio"), "{page}");
 }
+
+#[test]
+fn lists_come_in_pages() {
+    let (sandbox, serving) = serving();
+    sandbox.ok(&["tag", "x:1", "x:2", "x:3", "x:10", "y:1"]);
+    let close = "Connection: close\r\n";
+    let (mut path, mut pages) = ("/v2/library/x/tags/list?n=3".to_owned(), Vec::new());
+    loop {
+        let answer = serving.get(&path, close);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(value["name"], "library/x");
+        pages.push(value["tags"].clone());
+        let link = head.lines().find_map(|line| line.strip_prefix("Link: <"));
+        let Some((next, relation)) = link.and_then(|link| link.split_once('>')) else { break };
+        assert_eq!(relation, "; rel=\"next\"");
+        path = next.to_owned();
+    }
+    assert_eq!(pages, [json!(["1", "10", "2"]), json!(["3"])]);
+    let names = serving.get("/v2/_catalog?n=1&last=docker.io/library/x", close);
+    assert!(names.contains(r#"{"repositories":["docker.io/library/y"]}"#), "{names}");
+    let none = serving.get("/v2/library/x/tags/list?n=0", close);
+    assert!(none.contains(r#""tags":[]"#) && !none.contains("Link: "), "{none}");
+}

@@ -363,3 +363,63 @@ fn containerd_pulls_and_pushes() {
     other.ok(&["unpack", &pushed, "tree"]);
     assert_eq!(std::fs::read_to_string(other.path.join("tree/d/a")).unwrap(), "hello");
 }
+
+#[test]
+fn what_refers_to_an_image_is_listed() {
+    let (served, serving) = writable();
+    let mut client = Client::connect(&serving);
+    let tar = Archive::new().file("a", "x").tar();
+    let layer = client.blob(LAYER, &gzip(&tar));
+    let rootfs = json!({ "type": "layers", "diff_ids": [Digest::of(&tar).to_string()] });
+    let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": rootfs });
+    let config = client.blob(CONFIG, config.to_string().as_bytes());
+    let image =
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [layer] });
+    let image = image.to_string().into_bytes();
+    let headers = format!("Content-Type: {MANIFEST}\r\n");
+    assert_eq!(client.ask("PUT", "/v2/org/x/manifests/1", &headers, &image).status, 201);
+    let about = Digest::of(&image);
+    let subject =
+        json!({ "mediaType": MANIFEST, "digest": about.to_string(), "size": image.len() });
+    let empty = client.blob("application/vnd.oci.empty.v1+json", b"{}");
+    let mut digests = Vec::new();
+    for kind in ["application/signature", "application/sbom"] {
+        let artifact = json!({ "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind,
+            "config": empty, "layers": [empty], "subject": subject, "annotations": { "of": kind } });
+        let artifact = artifact.to_string().into_bytes();
+        let digest = Digest::of(&artifact).to_string();
+        let put = client.ask("PUT", &format!("/v2/org/x/manifests/{digest}"), &headers, &artifact);
+        assert_eq!(
+            (put.status, put.header("OCI-Subject")),
+            (201, Some(about.to_string().as_str()))
+        );
+        digests.push(digest);
+    }
+    let mut list = |query: &str| {
+        let reply = client.ask("GET", &format!("/v2/org/x/referrers/{about}{query}"), "", b"");
+        assert_eq!((reply.status, reply.header("Content-Type")), (200, Some(INDEX)));
+        let filtered = reply.header("OCI-Filters-Applied").is_some();
+        let value: Value = serde_json::from_str(&reply.body).unwrap();
+        (filtered, value["manifests"].as_array().unwrap().clone())
+    };
+    let (filtered, all) = list("");
+    assert!(!filtered && all.len() == 2, "{all:?}");
+    let (filtered, one) = list("?artifactType=application%2Fsbom");
+    assert!(filtered && one.len() == 1);
+    assert_eq!(
+        (&one[0]["digest"], &one[0]["artifactType"], &one[0]["annotations"]["of"]),
+        (&json!(digests[1]), &json!("application/sbom"), &json!("application/sbom"))
+    );
+    // Nothing refers to it, or nobody knows it: an empty list. What is no digest: nothing.
+    for path in [format!("/v2/org/x/referrers/{}", digests[0]), format!("/v2/no/referrers/{about}")]
+    {
+        let reply = client.ask("GET", &path, "", b"");
+        assert!(reply.status == 200 && reply.body.contains("\"manifests\":[]"), "{}", reply.body);
+    }
+    assert_eq!(client.ask("GET", "/v2/org/x/referrers/latest", "", b"").status, 404);
+    // An artifact is no image, and told so.
+    let reference = format!("{}/org/x@{}", serving.address, digests[0]);
+    let error = Sandbox::new().fails(&["pull", "-q", "--tls-verify=false", &reference]);
+    assert!(error.contains("an artifact ('application/signature'), not an image"), "{error}");
+    assert_eq!(served.ok(&["list"]).lines().count(), 4);
+}
