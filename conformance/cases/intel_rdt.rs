@@ -93,12 +93,18 @@ fn update(env: &mut Env) -> Outcome {
     let id = env.detach(&bundle, "d", &[])?;
     let group = root()?.join(&id);
     let schemata = fs::read_to_string(root()?.join("schemata"))?;
-    let line = schemata.lines().map(str::trim).find(|line| line.starts_with("L3"));
-    let line = line.ok_or_else(|| Failure(format!("no L3 in {schemata}")))?;
-    env.runtime(&["update", "--l3-cache-schema", line, &id]).ok()?;
-    ensure!(has_task(&group, env.pid(&id)?)?, "init is not in {}", group.display());
-    let now = fs::read_to_string(group.join("schemata"))?;
-    ensure!(now.contains(line), "{now:?} lacks {line}");
+    let mut updated = false;
+    for (flag, name) in [("--l3-cache-schema", "L3"), ("--mem-bw-schema", "MB")] {
+        // Not every processor has both.
+        let line = schemata.lines().map(str::trim).find(|line| line.starts_with(name));
+        let Some(line) = line else { continue };
+        updated = true;
+        env.runtime(&["update", flag, line, &id]).ok()?;
+        ensure!(has_task(&group, env.pid(&id)?)?, "init is not in {}", group.display());
+        let now = fs::read_to_string(group.join("schemata"))?;
+        ensure!(now.contains(line), "{now:?} lacks {line}");
+    }
+    ensure!(updated, "neither L3 nor MB in {schemata}");
     env.delete_all()?;
     ensure!(!group.exists(), "{} is left", group.display());
     Ok(())

@@ -61,6 +61,7 @@ mod systemd_limits;
 mod systemd_user;
 mod terminal;
 mod update;
+mod update_flags;
 mod violations;
 
 use crate::case::Case;
@@ -120,6 +121,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         security::CASES,
         hardening::CASES,
         update::CASES,
+        update_flags::CASES,
         violations::CASES,
         events::CASES,
         bad_values::CASES,

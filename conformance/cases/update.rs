@@ -49,7 +49,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// A container's limit, by the name of its file on v1 and on v2.
-fn read(env: &Env, id: &str, v1: (&str, &str), v2: &str) -> Result<String, Failure> {
+pub fn read(env: &Env, id: &str, v1: (&str, &str), v2: &str) -> Result<String, Failure> {
     let path: PathBuf = if is_v1() {
         cgroups_v1::group(env, id, v1.0)?.join(v1.1)
     } else {
@@ -60,14 +60,16 @@ fn read(env: &Env, id: &str, v1: (&str, &str), v2: &str) -> Result<String, Failu
     Ok(text.trim().to_owned())
 }
 
-fn is_v1() -> bool {
+/// Whether the cgroups are v1's.
+pub fn is_v1() -> bool {
     !PathBuf::from("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
 const MEMORY: (&str, &str) = ("memory", "memory.limit_in_bytes");
 const PIDS: (&str, &str) = ("pids", "pids.max");
 
-fn running(
+/// A container with these resources.
+pub fn running(
     env: &Env,
     name: &str,
     resources: &[(&str, serde_json::Value)],
@@ -247,7 +249,8 @@ fn open(env: &Env, id: &str) -> Result<String, Failure> {
     Ok(env.exec(id, &[], &["sh", "-c", script]).ok()?.stdout.split_whitespace().collect())
 }
 
-fn update_to(env: &Env, id: &str, resources: serde_json::Value) -> Result<Call, Failure> {
+/// A call of `update` with JSON on standard input.
+pub fn update_to(env: &Env, id: &str, resources: serde_json::Value) -> Result<Call, Failure> {
     Ok(env.runtime(&["update", "--resources=-", id]).stdin(input(env, &resources.to_string())?))
 }
 
