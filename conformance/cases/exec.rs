@@ -23,6 +23,7 @@ pub const CASES: &[Case] = &[
     Case::new("exec/flags", flags).not_on(&[(Peer::Crun, "crun has no --additional-gids")]),
     Case::new("exec/user-by-number-only", user_flag),
     Case::new("exec/process-file", process_file),
+    Case::new("exec/process-file-without-user", process_file_no_user),
     Case::new("exec/process-file-broken", process_file_broken)
         .not_on(&[(Peer::Crun, "crun exits 1"), (Peer::Runc, "ghost only: line and column")]),
     Case::new("exec/process-file-bad-values", process_file_values).not_on(&[
@@ -192,6 +193,17 @@ fn process_file(env: &mut Env) -> Outcome {
         ensure_eq!(report["status"]["NoNewPrivs"], "0", "NoNewPrivs");
         ensure_eq!(report["limits"]["Max processes"], json!(["70", "71"]), "processes");
     }
+    Ok(())
+}
+
+fn process_file_no_user(env: &mut Env) -> Outcome {
+    let id = env.detach(&rich(env)?, "d", &[])?;
+    let file = env.dir.join("process.json");
+    fs::write(&file, r#"{"args": ["/bin/probe"], "cwd": "/"}"#)?;
+    let output = env.runtime(&["exec", "--process", &file.to_string_lossy(), &id]).ok()?;
+    let report = output.json()?;
+    ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid");
+    ensure_eq!(report["status"]["Gid"], "0 0 0 0", "gid");
     Ok(())
 }
 
