@@ -5,7 +5,7 @@ use std::fs;
 use crate::call::Running;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
-use crate::trace::{STRACE, trace};
+use crate::trace::{self, STRACE, trace};
 use crate::{ensure, ensure_eq};
 
 const DESIGN: &[(Peer, &str)] = &[
@@ -18,6 +18,9 @@ pub const CASES: &[Case] = &[
     Case::new("budget/one-clone3-for-the-container", one_clone).needs(STRACE).not_on(DESIGN),
     Case::new("budget/no-mountinfo-is-read", no_mountinfo).needs(STRACE).not_on(DESIGN),
     Case::new("budget/into-the-cgroup-by-clone3", into_cgroup)
+        .needs(&[Need::Command("strace"), Need::V2])
+        .not_on(DESIGN),
+    Case::new("budget/joins-of-exec", joins_of_exec)
         .needs(&[Need::Command("strace"), Need::V2])
         .not_on(DESIGN),
     // In a view that has the same controllers everywhere, so that the counts hold on any machine.
@@ -71,6 +74,30 @@ fn into_cgroup(env: &mut Env) -> Outcome {
     let text = traced(env, "trace=clone3,write,openat,openat2")?;
     ensure!(text.contains("CLONE_INTO_CGROUP"), "clone3 does not enter the group: {text}");
     ensure!(!text.contains("cgroup.procs"), "cgroup.procs was written as well: {text}");
+    Ok(())
+}
+
+/// The pid namespace for the parent's children, all others in the child; no process in between.
+fn joins_of_exec(env: &mut Env) -> Outcome {
+    let bundle = env.bundle_with(&["/bin/sleep", "1000"])?;
+    let id = env.detach(&bundle, "d", &[])?;
+    let text = trace(
+        env,
+        env.exec(&id, &[], &["/bin/true"]),
+        &["-e", "trace=clone,clone3,fork,vfork,setns,unshare"],
+    )?;
+    for (name, count) in
+        [("setns", 2), ("clone3", 1), ("clone", 0), ("fork", 0), ("vfork", 0), ("unshare", 0)]
+    {
+        ensure_eq!(trace::calls(&text, name).len(), count, "calls of {name}: {text}");
+    }
+    let joins = trace::calls(&text, "setns");
+    ensure!(joins[0].contains(", CLONE_NEWPID)"), "the parent joins more: {text}");
+    ensure!(!joins[1].contains("CLONE_NEWPID"), "joined twice: {text}");
+    ensure!(
+        trace::calls(&text, "clone3")[0].contains("CLONE_INTO_CGROUP"),
+        "not into the cgroup: {text}"
+    );
     Ok(())
 }
 
