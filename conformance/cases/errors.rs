@@ -52,6 +52,8 @@ pub const CASES: &[Case] = &[
     Case::new("errors/console-socket-without-a-terminal", console_unused)
         .not_on(&[(Peer::Crun, "crun ignores the socket")]),
     Case::new("errors/usage", usage).not_on(CRUN),
+    Case::new("errors/the-missing-container-is-told-first", missing_first).not_on(CRUN),
+    Case::new("errors/the-id-is-told-before-the-terminal", id_first).not_on(CRUN),
     Case::new("errors/flags-not-built-are-refused", not_built).not_on(&[
         (Peer::Runc, "ghost only: runc has them"),
         (Peer::Crun, "ghost only: crun has them"),
@@ -360,6 +362,47 @@ fn console_unused(env: &mut Env) -> Outcome {
     let output =
         env.runtime(&["run", "-d", "-b", &dir, "--console-socket", &path, &id]).exits(1)?;
     ensure!(output.stderr.contains("console socket"), "{output}");
+    env.nothing_left()
+}
+
+/// Of several things that are wrong, engines must hear of the one that they look for.
+fn missing_first(env: &mut Env) -> Outcome {
+    let none = "container does not exist";
+    for (words, code, told) in [
+        (&["kill", "none", "99"][..], 1, none),
+        (&["kill", "none", "FOO"], 1, none),
+        (&["kill", "none", "-1"], 1, none),
+        (&["kill", "none", "-1", "--all"], 1, none),
+        (&["kill", "none", "--", "-1"], 1, none),
+        (&["kill", "--all", "none", "99"], 1, none),
+        (&["kill", "-1", "none"], 1, "flag provided but not defined"),
+        (&["kill", "bad/id", "99"], 1, "invalid container ID format"),
+        (&["start", "none", "-x"], 1, "requires exactly 1 argument(s)"),
+        (&["exec", "--process", "/no/file", "none"], 255, none),
+        (&["exec", "--user", "x", "none", "true"], 255, none),
+        (&["exec", "--cgroup", "::", "none", "true"], 255, none),
+        (&["exec", "--preserve-fds", "9", "none", "true"], 255, none),
+        (&["exec", "none"], 255, none),
+        (&["events", "--interval", "0", "none"], 1, none),
+        (&["ps", "--format", "x", "none"], 1, none),
+        (&["update", "--memory", "x", "none"], 1, none),
+        (&["update", "--resources", "/no/file", "none"], 1, none),
+    ] {
+        let output = env.runtime(words).exits(code)?;
+        ensure!(output.stderr.contains(told), "no {told:?} in {output}");
+    }
+    Ok(())
+}
+
+fn id_first(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/process/terminal", json!(true))?.save()?;
+    let dir = bundle.dir.to_string_lossy().into_owned();
+    for flags in [&[][..], &["--console-socket", "/no/socket"], &["--pid-file", "/no/file"]] {
+        let words = [&["create", "--bundle", &dir], flags, &["bad/id"]].concat();
+        let output = env.runtime(&words).exits(1)?;
+        ensure!(output.stderr.contains("invalid container ID format"), "{output}");
+    }
     env.nothing_left()
 }
 

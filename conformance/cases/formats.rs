@@ -33,6 +33,8 @@ pub const CASES: &[Case] = &[
     Case::new("formats/spec-rootless", spec_rootless).not_on(CRUN_OWN),
     Case::new("formats/spec-refuses-to-overwrite", spec_overwrite),
     Case::new("formats/version", version),
+    Case::new("formats/version-in-the-place-of-runc", version_as_runc)
+        .not_on(&[(Peer::Crun, "crun has its own name always")]),
     Case::new("formats/features", features)
         .not_on(&[(Peer::Crun, "crun 1.8.1 has no features command")]),
     Case::new("formats/log-json-line", log_json).not_on(CRUN_OWN),
@@ -372,6 +374,43 @@ fn spec_overwrite(env: &mut Env) -> Outcome {
     Ok(())
 }
 
+/// What the engines' own parsers make of `--version`.
+fn read_by_engines(text: &str, named_runc: bool) -> Outcome {
+    let lines: Vec<&str> = text.trim().lines().collect();
+    let number = lines[0].rsplit(' ').next().unwrap_or_default();
+    let value = |key: &str| lines[1..].iter().find_map(|line| line.strip_prefix(key));
+    // moby, parseRuntimeVersion: what is before and after "version" in a line that has the word.
+    for line in lines.iter().filter(|line| line.contains("version")) {
+        let parts: Vec<&str> = line.split("version").map(str::trim).collect();
+        ensure!(!parts[0].is_empty() && parts[parts.len() - 1] == number, "moby reads {parts:?}");
+    }
+    ensure!(value("commit:").is_some_and(|commit| !commit.trim().is_empty()), "moby: no commit");
+    // go-runc before 1.1, parseVersion: three lines, and no more than one separator in each. runc
+    // itself has more lines by now.
+    if lines.len() == 3 {
+        for (line, separator) in lines.iter().zip(["version ", ": ", ": "]) {
+            ensure_eq!(line.split(separator).count(), 2, "go-runc's parts of {line:?}");
+        }
+    }
+    // go-runc from 1.1 on knows the name "runc" only, and takes any other for no version at all.
+    if named_runc {
+        ensure_eq!(lines[0].strip_prefix("runc version "), Some(number), "go-runc's version");
+        ensure!(value("commit: ").is_some() && value("spec: ").is_some(), "go-runc: {text}");
+        // nerdctl, parseRuncVersion.
+        ensure_eq!(lines[0].split_whitespace().count(), 3, "nerdctl's words");
+    }
+    Ok(())
+}
+
+/// In runc's place it has runc's name.
+fn version_as_runc(env: &mut Env) -> Outcome {
+    let link = env.dir.join("runc");
+    std::os::unix::fs::symlink(&env.shared.runtime, &link)?;
+    let output = env.command(&[link.as_os_str(), "--version".as_ref()]).ok()?;
+    ensure!(output.stdout.starts_with("runc version "), "{output}");
+    read_by_engines(&output.stdout, true)
+}
+
 fn version(env: &mut Env) -> Outcome {
     for flag in ["--version", "-v"] {
         // crun has no short form.
@@ -391,6 +430,7 @@ fn version(env: &mut Env) -> Outcome {
         // What it shows as the runtime's version.
         let commit = lines.iter().find_map(|line| line.strip_prefix("commit: "));
         ensure!(commit.is_some_and(|commit| !commit.is_empty()), "no commit: {output}");
+        read_by_engines(&output.stdout, lines[0].split(' ').next() == Some("runc"))?;
         if env.is(Peer::Ghost) {
             let is_hash =
                 |text: &str| text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit());

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::{Value, json};
 
-use crate::call::Output;
+use crate::call::{Output, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -14,6 +14,7 @@ use crate::{ensure, ensure_eq};
 /// The cases of this area.
 pub const CASES: &[Case] = &[
     Case::new("process/user-and-groups", user),
+    Case::new("process/user-left-out-is-root", no_user),
     Case::new("process/umask", umask),
     Case::new("process/default-umask", default_umask),
     Case::new("process/cwd", cwd),
@@ -67,6 +68,22 @@ fn user(env: &mut Env) -> Outcome {
     ensure_eq!(groups, ["5", "2000"], "groups");
     let report = env.probe(&mut env.bundle()?)?;
     ensure_eq!(report["status"]["Groups"], "", "the caller's groups are dropped");
+    Ok(())
+}
+
+fn no_user(env: &mut Env) -> Outcome {
+    for value in [None, Some(Value::Null), Some(json!({}))] {
+        let mut bundle = env.bundle()?;
+        let process = bundle.config["process"].as_object_mut();
+        let process = process.ok_or(Failure("config.json has no process".to_owned()))?;
+        match value.clone() {
+            None => drop(process.remove("user")),
+            Some(value) => drop(process.insert("user".to_owned(), value)),
+        }
+        let report = env.probe(&mut bundle)?;
+        ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid of {value:?}");
+        ensure_eq!(report["status"]["Gid"], "0 0 0 0", "gid of {value:?}");
+    }
     Ok(())
 }
 
@@ -454,14 +471,31 @@ fn listen_fds(env: &mut Env) -> Outcome {
     let bundle = env.bundle_with(&["/bin/probe"])?;
     let dir = bundle.dir.to_string_lossy().into_owned();
     let open = "exec 3</dev/zero 4</dev/null; LISTEN_PID=$$ exec \"$@\"";
-    let call = env.runtime(&["run", "-b", &dir, &env.id("x")]);
-    let call = call.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "zero");
-    let output = call.under(&["sh", "-c", open, "sh"]).ok()?;
-    let report: Value = serde_json::from_str(&output.stdout)?;
-    ensure_eq!(fd_names(&report), ["0", "1", "2", "3"], "descriptors");
-    ensure_eq!(report["fds"]["3"], "/dev/zero", "descriptor 3");
-    let has = |word: &str| report["env"].as_array().is_some_and(|e| e.contains(&json!(word)));
-    ensure!(has("LISTEN_FDS=1") && has("LISTEN_PID=1"), "environment {}", report["env"]);
+    for verb in ["run", "create"] {
+        let id = env.id(verb);
+        let call = env.runtime(&[verb, "-b", &dir, &id]);
+        let call = call.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", "zero");
+        let running = call.under(&["sh", "-c", open, "sh"]).spawn()?;
+        if verb == "create" {
+            env.adopt(&id);
+            // `create` ends before the process begins, which has its stdout.
+            wait_until(env.shared.limit, "the container", || {
+                let state = env.verb("state", &id).output()?;
+                Ok(state.stdout.contains("\"created\"").then_some(()))
+            })?;
+            env.verb("start", &id).ok()?;
+            running.wait_for_stdout("}\n")?;
+        }
+        let output = running.wait()?;
+        output.expect_code(0)?;
+        let report = output.json()?;
+        ensure_eq!(fd_names(&report), ["0", "1", "2", "3"], "descriptors of {verb}");
+        ensure_eq!(report["fds"]["3"], "/dev/zero", "descriptor 3 of {verb}");
+        let has = |word: &str| report["env"].as_array().is_some_and(|e| e.contains(&json!(word)));
+        ensure!(has("LISTEN_FDS=1") && has("LISTEN_PID=1"), "{verb}: {}", report["env"]);
+        // runc keeps the names from the container.
+        ensure_eq!(has("LISTEN_FDNAMES=zero"), !env.is(Peer::Runc), "{verb}: {}", report["env"]);
+    }
     Ok(())
 }
 

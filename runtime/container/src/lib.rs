@@ -55,7 +55,7 @@ pub use exec::ExecOptions;
 pub use plan::mount_options::KNOWN as MOUNT_OPTIONS;
 pub use plan::scheduling::{MEMORY_POLICY_FLAGS, MEMORY_POLICY_MODES};
 pub use process::Process;
-pub use store::Store;
+pub use store::{Store, check_id};
 pub use time::rfc3339;
 pub use update::read_resources;
 pub use watch::{Event, Watch};

@@ -285,7 +285,11 @@ impl Store {
 }
 
 /// runc's rule for ids, which are also file names.
-fn check_id(id: &str) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// [`Error::InvalidId`].
+pub fn check_id(id: &str) -> Result<(), Error> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_+-.".contains(c);
     if id.is_empty() || id == "." || id == ".." || !id.chars().all(allowed) || id.len() > 255 {
         return Err(Error::InvalidId { id: id.to_owned() });

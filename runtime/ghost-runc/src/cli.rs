@@ -224,10 +224,14 @@ fn help(root: &mut clap::Command) -> String {
     text
 }
 
-/// Docker takes the last line with "version" in it, go-runc the first: there is one only.
+/// Docker takes the last line with "version" in it, go-runc the first: there is one only. Where this
+/// program has runc's place, it has its name as well: go-runc reads no other.
 fn version() -> String {
     let (version, commit) = (env!("CARGO_PKG_VERSION"), env!("GHOST_RUNC_COMMIT"));
-    format!("ghost-runc version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let is_runc = called.is_some_and(|path| path.file_name().is_some_and(|name| name == "runc"));
+    let name = if is_runc { "runc" } else { "ghost-runc" };
+    format!("{name} version {version}\ncommit: {commit}\nspec: {SPEC_VERSION}\n")
 }
 
 /// clap's objection in the words of Go's flag package, which podman's probes look for.

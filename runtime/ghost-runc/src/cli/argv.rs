@@ -10,7 +10,8 @@ use super::flag::go_bool;
 /// Separates the flags of `command` from the other arguments.
 ///
 /// Flags come out in clap's form, with two dashes and with their value behind `=`; a flag that
-/// `command` does not have stays as it is, for clap to refuse. With `stop_at_first`, everything
+/// `command` does not have stays as it is, for clap to refuse, but behind an argument it is one more
+/// argument, such as `-1` in `kill ID -1`. With `stop_at_first`, everything
 /// from the first argument that is no flag on is left alone; without, flags may follow it. `--`
 /// ends the flags and is dropped.
 pub fn normalise(
@@ -41,7 +42,8 @@ pub fn normalise(
             None => (stripped, None),
         };
         match (known(command, name), value) {
-            (None, _) => flags.push(dashed(stripped)),
+            (None, _) if others.is_empty() => flags.push(dashed(stripped)),
+            (None, _) => others.push(argument),
             (Some((flag, true)), value) => {
                 let value = value.map(OsStr::to_owned).or_else(|| arguments.next());
                 flags.push(joined(&flag, value));

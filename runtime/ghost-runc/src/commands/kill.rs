@@ -27,8 +27,9 @@ fn flags() -> Vec<Arg> {
 fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
     let id = cli::id(arguments)?;
     let name = cli::operands(arguments).nth(1).filter(|name| !name.is_empty());
-    let signal = number(name.unwrap_or("SIGTERM"))?;
-    context.store()?.load(id)?.kill(signal, arguments.get_flag("all"))?;
+    // Engines look for "does not exist", whatever else is wrong.
+    let container = context.store()?.load(id)?;
+    container.kill(number(name.unwrap_or("SIGTERM"))?, arguments.get_flag("all"))?;
     Ok(0)
 }
 

@@ -50,6 +50,7 @@ impl Launch {
         let dir = flag::path(arguments, "bundle").filter(|dir| !dir.as_os_str().is_empty());
         let dir = dir.as_deref().unwrap_or(Path::new("."));
         let mut bundle = Bundle::load(dir, context.systemd_cgroup)?;
+        container::check_id(cli::id(arguments)?)?;
         let listen = listen_fds();
         if let Some(process) = bundle.spec.process_mut() {
             let mut env = process.env().clone().unwrap_or_default();
