@@ -125,7 +125,7 @@ impl<'a> Applier<'a> {
 
     /// Ends the layer: sets the metadata of all directories.
     pub fn finish(mut self) -> Result<LayerRecord> {
-        self.record.implied = self.directories.finish(self.how.ownership)?;
+        self.record.implied = self.directories.finish(self.how.ownership, &self.new_files)?;
         Ok(self.record)
     }
 
@@ -179,8 +179,9 @@ impl<'a> Applier<'a> {
     }
 
     fn directory(&mut self, path: &EntryPath, metadata: Metadata) -> Result<()> {
+        let mode = self.new_files.directory_mode();
         let (parent, name) = self.parent(path)?;
-        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+        match rustix::fs::mkdirat(parent, name, mode) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
                 let stat = remove::kind(parent, name).map_err(Error::step("stat"))?;
@@ -198,8 +199,9 @@ impl<'a> Applier<'a> {
     /// Makes a directory where a file of this layer was, or a whiteout: lower layers' content of
     /// that name is gone, and overlayfs must be told.
     fn make_hiding_directory(&mut self, path: &EntryPath) -> Result<()> {
+        let mode = self.new_files.directory_mode();
         let (parent, name) = self.parent(path)?;
-        rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(Error::step("make the directory"))?;
+        rustix::fs::mkdirat(parent, name, mode).map_err(Error::step("make the directory"))?;
         match self.how.form {
             Form::Overlay => self.mark_opaque(path),
             Form::Tree => Ok(()),
@@ -292,9 +294,9 @@ impl<'a> Applier<'a> {
     }
 
     fn describe(&mut self, path: &EntryPath, metadata: &Metadata, symlink: bool) -> Result<()> {
-        let ownership = self.how.ownership;
+        let (ownership, new_files) = (self.how.ownership, self.new_files);
         let (parent, name) = self.parent(path)?;
-        metadata.set_at(parent, name, symlink, ownership)
+        metadata.set_at(parent, name, symlink, ownership, &new_files)
     }
 
     /// Removes what an entry takes the place of.
@@ -325,6 +327,7 @@ impl<'a> Applier<'a> {
     /// Makes one directory that an entry's path leads through, if it isn't there. Its own parent is.
     fn imply(&mut self, path: &EntryPath) -> Result<()> {
         let overlay = self.how.form == Form::Overlay;
+        let mode = self.new_files.directory_mode();
         let (directory, name) = path.split();
         let Some(parent) = self.directories.enter(directory)? else {
             return Err(Error::refused("its directory can't be reached"));
@@ -341,7 +344,7 @@ impl<'a> Applier<'a> {
                     "its path leads through '{shown}', which is no directory"
                 )));
             }
-            None => rustix::fs::mkdirat(parent, name, Mode::RWXU)
+            None => rustix::fs::mkdirat(parent, name, mode)
                 .map_err(Error::step("make the directory"))?,
         }
         self.directories.set(path, State::Implied);

@@ -8,9 +8,12 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::apply::Ownership;
-use super::metadata::{Metadata, clear_xattrs, mtime, set_mtime};
+use super::metadata::{Metadata, NewFiles, clear_xattrs, mtime, set_mtime};
 use super::path::EntryPath;
 use crate::error::{Error, Result};
+
+/// Open parents at a time.
+const RECENT: usize = 8;
 
 /// How a directory came to be, and so what it gets in the end.
 #[derive(Debug)]
@@ -31,13 +34,13 @@ pub enum State {
 pub struct Directories<'a> {
     root: BorrowedFd<'a>,
     states: BTreeMap<Vec<u8>, State>,
-    /// The last parent: entries of one directory mostly stand together.
-    last: Option<(Vec<u8>, OwnedFd)>,
+    /// The last parents, the latest last: an archive goes into a directory and comes back to where it was.
+    recent: Vec<(Vec<u8>, OwnedFd)>,
 }
 
 impl<'a> Directories<'a> {
     pub fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, states: BTreeMap::new(), last: None }
+        Self { root, states: BTreeMap::new(), recent: Vec::new() }
     }
 
     /// Opens a directory below the root without passing any symlink or mount.
@@ -57,8 +60,10 @@ impl<'a> Directories<'a> {
 
     /// The directory `path`, for making entries in it; `None` if it isn't there or is no directory.
     pub fn enter(&mut self, path: &[u8]) -> Result<Option<BorrowedFd<'_>>> {
-        let cached = self.last.as_ref().is_some_and(|(last, _)| last == path);
-        if !cached {
+        let cached = self.recent.iter().rposition(|(recent, _)| recent == path);
+        if let Some(index) = cached {
+            self.recent[index..].rotate_left(1);
+        } else {
             let fd = match self.open(path, OFlags::PATH) {
                 Ok(fd) => fd,
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
@@ -68,9 +73,12 @@ impl<'a> Directories<'a> {
                 let stat = rustix::fs::fstat(&fd).map_err(Error::step("stat the directory"))?;
                 self.states.insert(path.to_vec(), State::Kept { mtime: mtime(&stat) });
             }
-            self.last = Some((path.to_vec(), fd));
+            if self.recent.len() == RECENT {
+                self.recent.remove(0);
+            }
+            self.recent.push((path.to_vec(), fd));
         }
-        Ok(self.last.as_ref().map(|(_, fd)| fd.as_fd()))
+        Ok(self.recent.last().map(|(_, fd)| fd.as_fd()))
     }
 
     /// Notes how a directory came to be.
@@ -80,7 +88,7 @@ impl<'a> Directories<'a> {
 
     /// Forgets a directory that is removed, and all below it.
     pub fn forget(&mut self, path: &EntryPath) {
-        self.last = None;
+        self.leave();
         let below = [path.as_bytes(), b"/"].concat();
         self.states.remove(path.as_bytes());
         let inside = self.states.range(below.clone()..).map(|(path, _)| path);
@@ -90,13 +98,14 @@ impl<'a> Directories<'a> {
         }
     }
 
-    /// Drops the open directory, which may be one that was just removed.
+    /// Drops the open directories, of which some may just be removed.
     pub fn leave(&mut self) {
-        self.last = None;
+        self.recent.clear();
     }
 
     /// Sets every directory's metadata, the deepest first. Gives the paths of the implied ones.
-    pub fn finish(self, ownership: Ownership) -> Result<Vec<Vec<u8>>> {
+    pub fn finish(self, ownership: Ownership, new: &NewFiles) -> Result<Vec<Vec<u8>>> {
+        let unknown = NewFiles::unknown();
         let mut implied = Vec::new();
         for (path, state) in self.states.iter().rev() {
             let set = || -> Result<()> {
@@ -105,12 +114,18 @@ impl<'a> Directories<'a> {
                     (Err(Errno::NOENT | Errno::NOTDIR), State::Kept { .. }) => return Ok(()),
                     (result, _) => result.map_err(Error::step("open the directory"))?,
                 };
+                // The root was there before.
+                let new = if path.is_empty() { &unknown } else { new };
                 match state {
                     State::Explicit(metadata) => {
-                        clear_xattrs(fd.as_fd(), &metadata.xattrs)?;
-                        metadata.set(&fd, ownership)
+                        if !new.have_no_xattrs() {
+                            clear_xattrs(fd.as_fd(), &metadata.xattrs)?;
+                        }
+                        metadata.set_new_directory(fd.as_fd(), ownership, new)
                     }
-                    State::Implied => Metadata::implied().set(&fd, ownership),
+                    State::Implied => {
+                        Metadata::implied().set_new_directory(fd.as_fd(), ownership, new)
+                    }
                     State::Kept { mtime } => set_mtime(fd.as_fd(), *mtime),
                 }
             };

@@ -74,7 +74,7 @@ impl Metadata {
         if new.mode(self) != self.mode {
             return self.set(fd, ownership);
         }
-        if ownership != Ownership::Caller && new.owner != Some((self.uid, self.gid)) {
+        if ownership != Ownership::Caller && !new.is_owner(self) {
             return self.set(fd, ownership);
         }
         for (name, value) in &self.xattrs {
@@ -82,6 +82,20 @@ impl Metadata {
                 .or_else(|errno| xattr_error(name, errno))?;
         }
         rustix::fs::futimens(fd, &self.times()).map_err(Error::step("set the times"))
+    }
+
+    /// Sets all of it on a directory made with [`NewFiles::directory_mode`], but for what it has already.
+    pub fn set_new_directory(
+        &self,
+        fd: BorrowedFd<'_>,
+        ownership: Ownership,
+        new: &NewFiles,
+    ) -> Result<()> {
+        let plain = ownership == Ownership::Caller || new.is_owner(self);
+        if plain && self.xattrs.is_empty() && new.makes_directories(self.mode) {
+            return rustix::fs::futimens(fd, &self.times()).map_err(Error::step("set the times"));
+        }
+        self.set(fd, ownership)
     }
 
     /// Sets all of it on `name` in `parent`, which is a symlink, a pipe or a device just made there:
@@ -92,8 +106,9 @@ impl Metadata {
         name: &[u8],
         symlink: bool,
         ownership: Ownership,
+        new: &NewFiles,
     ) -> Result<()> {
-        if ownership != Ownership::Caller {
+        if ownership != Ownership::Caller && !new.is_owner(self) {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
             rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| self.owner_error(errno))?;
@@ -118,6 +133,9 @@ impl Metadata {
         times(self.mtime)
     }
 }
+
+/// What most directories of an image have.
+const DIRECTORY_MODE: u32 = 0o755;
 
 /// What a new file has without being told: two system calls a file that most need not make.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +177,29 @@ impl NewFiles {
             true => Mode::from_raw_mode(metadata.mode),
             false => Mode::RUSR | Mode::WUSR,
         }
+    }
+
+    /// The mode to make a directory with: what most directories have, if that is known to come out.
+    pub fn directory_mode(&self) -> Mode {
+        match self.makes_directories(DIRECTORY_MODE) {
+            true => Mode::from_raw_mode(DIRECTORY_MODE),
+            false => Mode::RWXU,
+        }
+    }
+
+    /// Can a new directory have no attributes but those that it was given?
+    pub fn have_no_xattrs(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Has a new directory this mode? A setgid parent, which hands its group on, hands setgid on too.
+    fn makes_directories(&self, mode: u32) -> bool {
+        mode == DIRECTORY_MODE && mode & self.masked == 0 && self.owner.is_some()
+    }
+
+    /// Has what is new this owner?
+    fn is_owner(&self, metadata: &Metadata) -> bool {
+        self.owner == Some((metadata.uid, metadata.gid))
     }
 
     fn mode(&self, metadata: &Metadata) -> u32 {

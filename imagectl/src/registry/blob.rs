@@ -17,8 +17,8 @@ use crate::error::{Error, Result};
 use crate::image::Descriptor;
 
 /// Pieces that wait between network and disk. A piece is as large as one read of a socket, at
-/// most some 100 KiB, so this bounds a layer's memory.
-const PIECES: usize = 16;
+/// most some 400 KiB, so this bounds a layer's memory.
+const PIECES: usize = 4;
 
 /// A blob of which more than this is missing comes in ranges side by side.
 const LARGE: u64 = 16 << 20;

@@ -15,6 +15,7 @@ mod load;
 mod local;
 mod login;
 mod manifests;
+mod memory;
 mod mounted;
 mod peers;
 mod people;
