@@ -14,7 +14,8 @@ const NAME: &str = "containers/short-name-aliases.conf";
 
 /// Where it is: one for root, one for each other user.
 fn place() -> Option<PathBuf> {
-    if rustix::process::geteuid().is_root() {
+    // The root of a user namespace is some other user.
+    if rustix::process::geteuid().is_root() && crate::user_namespace::has_all_ids() {
         return Some(PathBuf::from("/var/cache").join(NAME));
     }
     let variable = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
