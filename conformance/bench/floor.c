@@ -8,7 +8,7 @@
  *                              1  control groups v1 (every hierarchy below /sys/fs/cgroup), else v2
  *   floor exec PID GROUP       /bin/true in PID's namespaces and, by clone3, in the v2 group
  *   floor rss COMMAND…         COMMAND's peak memory in KiB on standard error, after what it writes
- *   floor cost COMMAND…        the same, of all its processes the largest, and behind it their CPU time in ms
+ *   floor cost COMMAND…        the same, of all its processes the largest, and behind it their user and system time in ms
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -365,7 +365,6 @@ static int cost(char **command)
     struct rusage usage;
     int status;
     pid_t child;
-    long spent;
     NEED(child = fork());
     if (!child) {
         execvp(command[0], command);
@@ -373,8 +372,9 @@ static int cost(char **command)
     }
     NEED(waitpid(child, &status, 0));
     NEED(getrusage(RUSAGE_CHILDREN, &usage));
-    spent = (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000;
-    fprintf(stderr, "%ld %ld\n", usage.ru_maxrss, spent);
+    fprintf(stderr, "%ld %ld %ld\n", usage.ru_maxrss,
+            usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec / 1000,
+            usage.ru_stime.tv_sec * 1000 + usage.ru_stime.tv_usec / 1000);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 

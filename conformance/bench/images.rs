@@ -11,17 +11,21 @@ use std::time::{Duration, Instant};
 
 use crate::figure::Figures;
 use crate::options::Options;
-use crate::{Failure, bundle, timing};
+use crate::{Failure, bundle, targets, timing};
 
 /// Set in the copy that is process 1 of the fresh namespaces; its value is the directory it works in.
 const INSIDE: &str = "BENCH_INSIDE";
-const OURS: &str = "imagectl";
-const FLOOR: &str = "floor";
+/// The tool that all others are compared with.
+pub const OURS: &str = "imagectl";
+/// The program that the floor is measured by.
+pub const FLOOR: &str = "floor";
+/// Compressions of the image's layers.
+pub const FLAVOURS: [&str; 2] = ["gzip", "zstd"];
 /// Bytes of the file system that is unpacked into; its file has holes and lies in memory.
 const TARGET_SIZE: u64 = 8 << 30;
 
 /// A tool: the programs that it needs, and what it does with `$reference` in the empty `$dir`.
-const PEERS: [(&str, &[&str], &str); 4] = [
+pub const PEERS: [(&str, &[&str], &str); 4] = [
     (
         "skopeo + umoci",
         &["skopeo", "umoci"],
@@ -57,8 +61,8 @@ struct Images {
 }
 
 fn parse(words: &[String]) -> Result<(Options, Images), Failure> {
-    let mut images = Images { layouts: PathBuf::new(), name: "app".to_owned(), floor: None };
-    let options = Options::parse(words, 5, |name, value| {
+    let mut images = Images { layouts: layouts(), name: "app".to_owned(), floor: None };
+    let options = Options::parse(words, 3, |name, value| {
         match name {
             "--layouts" => images.layouts = PathBuf::from(value),
             "--image" => value.clone_into(&mut images.name),
@@ -67,11 +71,26 @@ fn parse(words: &[String]) -> Result<(Options, Images), Failure> {
         }
         Ok(true)
     })?;
-    if images.layouts.as_os_str().is_empty() {
-        let why = "--layouts is needed: a directory with the layouts app-gzip and app-zstd";
-        return Err(why.into());
+    for layout in FLAVOURS.map(|flavour| images.layout(flavour)) {
+        if !layout.is_dir() {
+            let layout = layout.display();
+            return Err(format!("{layout} is not there: conformance/bench/layouts makes it").into());
+        }
     }
     Ok((options, images))
+}
+
+impl Images {
+    fn layout(&self, flavour: &str) -> PathBuf {
+        self.layouts.join(format!("{}-{flavour}", self.name))
+    }
+}
+
+/// Where conformance/bench/layouts makes them if nobody says otherwise.
+fn layouts() -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from);
+    cache.join("ghost-runc/layouts")
 }
 
 /// Measure, print, write.
@@ -107,7 +126,7 @@ fn inside(options: &Options, images: &Images, dir: &Path) -> Result<(), Failure>
     let (registry, address) = registry(dir)?;
     let mut figures = Figures::default();
     let mut absent = Vec::new();
-    for flavour in ["gzip", "zstd"] {
+    for flavour in FLAVOURS {
         let reference = push(images, &address, flavour)?;
         let tools = tools(options, images, flavour, &mut absent)?;
         let target = Target { dir, cost: &floor, reference: &reference };
@@ -153,7 +172,7 @@ fn registry(dir: &Path) -> Result<(Registry, String), Failure> {
 }
 
 fn push(images: &Images, address: &str, flavour: &str) -> Result<String, Failure> {
-    let layout = images.layouts.join(format!("{}-{flavour}", images.name));
+    let layout = images.layout(flavour);
     let reference = format!("{address}/{}:{flavour}", images.name);
     let mut copy = Command::new("skopeo");
     // Without --preserve-digests zstd layers become the gzip ones that the registry has.
@@ -178,7 +197,7 @@ fn tools(
     };
     let mut tools = Vec::new();
     if let Some(program) = images.floor.as_ref().filter(|_| options.wants(FLOOR)) {
-        let layout = images.layouts.join(format!("{}-{flavour}", images.name));
+        let layout = images.layout(flavour);
         let stage = if flavour == "gzip" { "full" } else { "fullz" };
         let script = format!(
             "T=2 D=$dir/tree {} {stage} $(jq -r '.layers[].digest[7:]' \
@@ -268,9 +287,13 @@ impl Target<'_> {
             .split(' ')
             .map(str::parse)
             .collect::<Result<_, _>>()?;
-        let [peak, cpu] = numbers[..] else { return Err(format!("no cost in {text}").into()) };
+        let [peak, user, system] = numbers[..] else {
+            return Err(format!("no cost in {text}").into());
+        };
         figures.add(&figure("wall"), "s", &tool.name, time / 1000.0);
-        figures.add(&figure("CPU"), "s", &tool.name, cpu / 1000.0);
+        figures.add(&figure("CPU"), "s", &tool.name, (user + system) / 1000.0);
+        figures.add(&figure("CPU of it in the tool itself"), "s", &tool.name, user / 1000.0);
+        figures.add(&figure("CPU of it in the kernel"), "s", &tool.name, system / 1000.0);
         figures.add(&figure("peak memory of a process"), "MiB", &tool.name, peak / 1024.0);
         if tool.name == OURS {
             self.afterwards(tool, &dir, flavour, figures)?;
@@ -318,6 +341,7 @@ fn report(
          with two threads, a layer each, held in memory; it stores no blobs.\n\n",
         images.name, options.rounds
     );
+    text += &targets::table(figures)?;
     for figure in &figures.0 {
         writeln!(text, "| {}, {} | | |\n|---|---:|---:|", figure.name, figure.unit)?;
         let ours = figures.median(&figure.name, OURS);

@@ -13,6 +13,7 @@ mod podman;
 mod report;
 mod rounds;
 mod runtime;
+mod targets;
 mod timing;
 mod view;
 
@@ -35,14 +36,15 @@ Usage: bench runtime|images [OPTION]...
   --out DIR            where RESULTS.md and its plot go (conformance/bench)
 
   images     from a registry on loopback to unpacked layers: imagectl beside skopeo and umoci, podman,
-             buildah and containerd, those that are installed
+             buildah and containerd, those that are installed; needs target/dist/imagectl (hack/build imagectl)
 
-  --layouts DIR        the OCI layouts NAME-gzip and NAME-zstd, with a tag each
+  --layouts DIR        the OCI layouts NAME-gzip and NAME-zstd, with a tag each (~/.cache/ghost-runc/layouts,
+                       where conformance/bench/layouts makes them)
   --image NAME         which of them (app)
   --floor PROGRAM      the program that does the work and nothing else, from memory
   --with NAME=PROGRAM  another imagectl beside ours
   --only NAME[,...]    these only; ours is always there
-  --rounds N           rounds (5)
+  --rounds N           rounds (3: six minutes on two processors)
   --out DIR            where IMAGES.md goes (conformance/bench)
 ";
 
