@@ -2,7 +2,9 @@
  * What the kernel alone takes for a container of the default bundle: the system calls that any
  * runtime has to make for it, and no reading, checking or reporting.
  *
- *   floor run ROOTFS [FLAGS]   /bin/true in a container; FLAGS are letters:
+ *   floor run ROOTFS [FLAGS [FILTER]]
+ *                              /bin/true in a container, under the seccomp program in the file FILTER;
+ *                              FLAGS are letters:
  *                              n  stay in the caller's network namespace
  *                              u  a user namespace as well, ids from 100000 on
  *                              1  control groups v1 (every hierarchy below /sys/fs/cgroup), else v2
@@ -17,7 +19,9 @@
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/mount.h>
+#include <linux/filter.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -266,8 +270,16 @@ static void enter_v1_groups(const char *pid)
     }
 }
 
-static int run(const char *rootfs, const char *flags)
+static void load_filter(const struct sock_fprog *program)
 {
+    if (program->len)
+        NEED(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program));
+}
+
+static int run(const char *rootfs, const char *flags, const char *filter)
+{
+    static struct sock_filter instructions[BPF_MAXINSNS];
+    struct sock_fprog program = {0, instructions};
     int is_v1 = !!strchr(flags, '1'), is_user = !!strchr(flags, 'u'), ready[2], status;
     struct clone_args args = {
         .flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC,
@@ -287,6 +299,14 @@ static int run(const char *rootfs, const char *flags)
         attach_devices(args.cgroup);
         args.flags |= CLONE_INTO_CGROUP | CLONE_NEWCGROUP;
     }
+    if (filter) {
+        int file;
+        ssize_t length;
+        NEED(file = open(filter, O_RDONLY | O_CLOEXEC));
+        NEED(length = read(file, instructions, sizeof instructions));
+        close(file);
+        program.len = length / sizeof *instructions;
+    }
     NEED(pipe2(ready, O_CLOEXEC));
     NEED(child = syscall(SYS_clone3, &args, sizeof args));
     if (!child) {
@@ -303,6 +323,7 @@ static int run(const char *rootfs, const char *flags)
         }
         make_rootfs(rootfs, flags);
         restrict_process();
+        load_filter(&program);
         execl("/bin/true", "true", NULL);
         NEED(-1);
     }
@@ -381,13 +402,13 @@ static int cost(char **command)
 int main(int count, char **words)
 {
     if (count >= 3 && !strcmp(words[1], "run"))
-        return run(words[2], count > 3 ? words[3] : "");
+        return run(words[2], count > 3 ? words[3] : "", count > 4 ? words[4] : NULL);
     if (count == 4 && !strcmp(words[1], "exec"))
         return join(words[2], words[3]);
     if (count >= 3 && !strcmp(words[1], "rss"))
         return rss(words + 2);
     if (count >= 3 && !strcmp(words[1], "cost"))
         return cost(words + 2);
-    fputs("Usage: floor run ROOTFS [FLAGS] | exec PID GROUP | rss COMMAND... | cost COMMAND...\n", stderr);
+    fputs("Usage: floor run ROOTFS [FLAGS [FILTER]] | exec PID GROUP | rss COMMAND... | cost COMMAND...\n", stderr);
     return 1;
 }

@@ -45,6 +45,9 @@ pub const TABLE: &[Entry] = &[
     man::ENTRY,
 ];
 
+/// Those that run from a copy of the program which nobody can write to.
+pub const GUARDED: &[&str] = &["create", "run", "exec"];
+
 /// runc's other commands. podman asks `checkpoint --help` whether there is a checkpoint, so they
 /// are errors with every argument.
 pub const NOT_BUILT: &[&str] = &["checkpoint", "restore"];
