@@ -104,14 +104,14 @@ fn joins_of_exec(env: &mut Env) -> Outcome {
 /// How many system calls a command makes: of `run` and `exec`, those of the container's process as well,
 /// which is that of `create`, too. Of the release build; a slip of `MARGIN` shows; what makes fewer is to be written down as well.
 const CALLS: &[(&str, usize)] = &[
-    ("run", 553),
-    ("create", 160),
-    ("start", 76),
-    ("state", 70),
-    ("list", 80),
-    ("exec", 297),
-    ("kill", 61),
-    ("delete", 72),
+    ("run", 545),
+    ("create", 155),
+    ("start", 62),
+    ("state", 50),
+    ("list", 74),
+    ("exec", 281),
+    ("kill", 50),
+    ("delete", 65),
 ];
 /// Kernels differ in the files of /proc and /sys that there are to mask, and waits in how often they wake.
 const MARGIN: usize = 8;

@@ -22,10 +22,13 @@ pub(crate) struct Syscall(u16);
 impl Syscall {
     /// The call of that name, if any architecture has it.
     pub(crate) fn find(name: &str) -> Option<Syscall> {
+        let prefix = prefix(name.as_bytes(), 0, name.len());
         let (mut low, mut high) = (0, COUNT);
         while low < high {
             let middle = low + (high - low) / 2;
-            match name_at(middle).cmp(name) {
+            // Most names differ in their first letters, which are one number.
+            let order = PREFIXES[middle].cmp(&prefix).then_with(|| name_at(middle).cmp(name));
+            match order {
                 std::cmp::Ordering::Less => low = middle + 1,
                 std::cmp::Ordering::Greater => high = middle,
                 std::cmp::Ordering::Equal => return Some(Syscall(middle as u16)),
@@ -47,11 +50,71 @@ impl Syscall {
 
     /// How the call is made through socketcall(2) or ipc(2), where those exist.
     pub(crate) fn multiplexed(self) -> Option<Multiplexed> {
-        let name = name_at(usize::from(self.0));
-        let find = |calls: &[(&str, u64)]| calls.iter().find(|c| c.0 == name).map(|c| c.1);
-        find(&SOCKETCALL)
-            .map(|call| Multiplexed { through: "socketcall", call })
-            .or_else(|| find(&IPC).map(|call| Multiplexed { through: "ipc", call }))
+        match MULTIPLEXED[usize::from(self.0)] {
+            0 => None,
+            cell if cell >= IPC_MARK => Some(Multiplexed { through: "ipc", call: cell - IPC_MARK }),
+            cell => Some(Multiplexed { through: "socketcall", call: cell }),
+        }
+    }
+}
+
+/// The first letters of each name, in the order of the names.
+const PREFIXES: [u64; COUNT] = {
+    let mut prefixes = [0; COUNT];
+    let (mut index, mut start) = (0, 0);
+    while index < COUNT {
+        let end = ENDS[index] as usize;
+        prefixes[index] = prefix(NAMES.as_bytes(), start, end);
+        (index, start) = (index + 1, end);
+    }
+    prefixes
+};
+
+/// The first eight bytes of `text[start..end]` as one number, of which the greater is of the later name.
+const fn prefix(text: &[u8], start: usize, end: usize) -> u64 {
+    let (mut number, mut at) = (0, 0);
+    while at < 8 {
+        number <<= 8;
+        if start + at < end {
+            number |= text[start + at] as u64;
+        }
+        at += 1;
+    }
+    number
+}
+
+/// From here on a cell of `MULTIPLEXED` is a call of ipc(2)'s.
+const IPC_MARK: u8 = 0x80;
+/// The calls of `SOCKETCALL` and `IPC` by their place among the names; 0 for the others.
+const MULTIPLEXED: [u8; COUNT] = {
+    let mut cells = [0; COUNT];
+    let mut place = 0;
+    while place < SOCKETCALL.len() {
+        cells[place_of(SOCKETCALL[place].0)] = SOCKETCALL[place].1;
+        place += 1;
+    }
+    place = 0;
+    while place < IPC.len() {
+        cells[place_of(IPC[place].0)] = IPC_MARK + IPC[place].1;
+        place += 1;
+    }
+    cells
+};
+
+/// The place of a name that is there.
+const fn place_of(name: &str) -> usize {
+    let (name, all) = (name.as_bytes(), NAMES.as_bytes());
+    let (mut index, mut start) = (0, 0);
+    loop {
+        let end = ENDS[index] as usize;
+        let mut at = 0;
+        while start + at < end && at < name.len() && all[start + at] == name[at] {
+            at += 1;
+        }
+        if start + at == end && at == name.len() {
+            return index;
+        }
+        (index, start) = (index + 1, end);
     }
 }
 
@@ -61,7 +124,7 @@ pub(crate) struct Multiplexed {
     /// Name of the multiplexing system call.
     pub(crate) through: &'static str,
     /// Its first argument for this call.
-    pub(crate) call: u64,
+    pub(crate) call: u8,
 }
 
 fn name_at(index: usize) -> &'static str {
@@ -70,7 +133,7 @@ fn name_at(index: usize) -> &'static str {
 }
 
 /// include/uapi/linux/net.h, SYS_SOCKET to SYS_SENDMMSG.
-const SOCKETCALL: [(&str, u64); 20] = [
+const SOCKETCALL: [(&str, u8); 20] = [
     ("socket", 1),
     ("bind", 2),
     ("connect", 3),
@@ -94,7 +157,7 @@ const SOCKETCALL: [(&str, u64); 20] = [
 ];
 
 /// include/uapi/linux/ipc.h, SEMOP to SHMCTL.
-const IPC: [(&str, u64); 12] = [
+const IPC: [(&str, u8); 12] = [
     ("semop", 1),
     ("semget", 2),
     ("semctl", 3),
