@@ -9,11 +9,13 @@ mod cgroups_v2;
 mod check;
 mod check_host;
 mod check_lacks;
+mod command_line;
 mod completion;
 mod deadlines;
 mod devices;
 mod differential;
 mod engine_calls;
+mod environment;
 mod errors;
 mod events;
 mod exec;
@@ -76,6 +78,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         formats::CASES,
         differential::CASES,
         completion::CASES,
+        command_line::CASES,
+        environment::CASES,
         engine_calls::CASES,
         errors::CASES,
         mounts::CASES,

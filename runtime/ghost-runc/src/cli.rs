@@ -100,7 +100,8 @@ pub fn parse(arguments: Vec<OsString>) -> Result<Invocation, Error> {
     let arguments: Vec<OsString> = rest.collect();
     let name = name.to_string_lossy();
     if matches!(&*name, "help" | "h") {
-        return Ok(Invocation::Print(match arguments.first() {
+        let is_flag = |topic: &&OsString| topic.as_encoded_bytes().starts_with(b"-");
+        return Ok(Invocation::Print(match arguments.first().filter(|topic| !is_flag(topic)) {
             Some(topic) => find(&topic.to_string_lossy())?.help(),
             None => help(&mut root),
         }));
