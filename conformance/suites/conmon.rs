@@ -15,6 +15,7 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's 
 /// The cases of this suite.
 pub const CASES: &[Case] = &[
     Case::new("conmon/create-and-start", create).needs(CONMON).not_on(CRUN),
+    Case::new("conmon/terminal", terminal).needs(CONMON).not_on(CRUN),
     Case::new("conmon/exec", exec).needs(CONMON).not_on(CRUN),
     Case::new("conmon/exec-terminal", exec_terminal).needs(CONMON).not_on(CRUN),
 ];
@@ -68,6 +69,24 @@ fn create(env: &mut Env) -> Outcome {
     let code = env.wait_file(&env.dir.join("c/exits").join(&id))?;
     ensure_eq!(code, "7", "the exit code that conmon saw");
     wait_log(env, "c", &["stdout F one", "stderr F two"])?;
+    env.verb("delete", &id).ok()?;
+    Ok(())
+}
+
+fn terminal(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.shell("tty; test -t 0 && exit 8");
+    bundle.config["process"]["terminal"] = true.into();
+    bundle.save()?;
+    let id = env.id("one");
+    env.adopt(&id);
+    conmon(env, &bundle, &id, "t", &["--terminal"])?.ok()?;
+    // conmon goes to the background before it calls the runtime.
+    env.wait_file(&env.dir.join("t/pid"))?;
+    env.wait_status(&id, "created")?;
+    env.verb("start", &id).ok()?;
+    exited(env, Path::new("t"), &id, "8")?;
+    wait_log(env, "t", &["stdout F /dev/pts/0"])?;
     env.verb("delete", &id).ok()?;
     Ok(())
 }

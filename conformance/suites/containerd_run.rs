@@ -1,6 +1,7 @@
 //! containerd's containers with the runtime under test, driven by `ctr`.
 
 use std::fs;
+use std::path::PathBuf;
 
 use super::containerd::Containerd;
 use super::engine;
@@ -256,6 +257,14 @@ fn killed_shim(env: &mut Env) -> Outcome {
     })?;
     containerd.wait_status("a", "")?;
     ensure_eq!(containerd.status("b")?, "RUNNING", "the other container");
+    let group = |root: &PathBuf| root.join(&env.mark).join("a");
+    for group in env.shared.host.cgroup_roots().iter().map(group) {
+        wait_until(env.shared.limit, &format!("{} to go", group.display()), || {
+            Ok((!group.exists()).then_some(()))
+        })?;
+    }
+    let state = format!("/run/containerd/runc/{}/a", env.mark);
+    ensure!(!fs::exists(&state)?, "{state} is left");
     // The name is free again.
     containerd.delete("a")?;
     containerd.start("a", "sleep 1001")?;

@@ -62,7 +62,8 @@ fn podman(env: &mut Env) -> Outcome {
     let stopped = output.stdout.lines().filter(|line| line.starts_with("Exited (137)")).count();
     ensure_eq!((stopped, running()), (CROWD, 0), "stopped ones, and processes");
     podman.call(&["rm", "-a"]).limit(limit).ok()?;
-    podman.end()
+    podman.end()?;
+    env.nothing_left()
 }
 
 fn containerd(env: &mut Env) -> Outcome {
@@ -86,5 +87,6 @@ fn containerd(env: &mut Env) -> Outcome {
         containerd.ctr(&[&["containers", "rm"], part].concat()).ok()?;
     }
     ensure_eq!(containerd.ctr(&["tasks", "ls", "-q"]).ok()?.stdout, "", "tasks");
-    containerd.end()
+    containerd.end()?;
+    env.nothing_left()
 }

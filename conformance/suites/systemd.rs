@@ -9,6 +9,7 @@ use serde_json::json;
 use super::asked::Client;
 use super::containerd::Containerd;
 use super::cri::{self, Cri, RUNNING, Status};
+use super::engine;
 use super::podman::{Manager, Podman};
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
@@ -123,8 +124,23 @@ fn containerd(env: &mut Env) -> Outcome {
     containerd.ctr(&["tasks", "resume", "a"]).ok()?;
     let metrics = containerd.ctr(&["tasks", "metrics", "--format", "json", "a"]).ok()?.json()?;
     ensure_eq!(metrics["pids"]["current"], 1, "pids: {metrics}");
+    let gone = || {
+        wait_until(env.shared.limit, "the scope to be gone", || {
+            crate::leaks::reap();
+            Ok((!scope.exists()).then_some(()))
+        })
+    };
     containerd.delete("a")?;
-    wait_until(env.shared.limit, "the scope to be gone", || Ok((!scope.exists()).then_some(())))?;
+    gone()?;
+    // What cleans up after a killed shim calls `delete` without `--systemd-cgroup`.
+    containerd.manual("ctr-systemd", &changes)?.ok()?;
+    let shims = engine::processes_with(&["containerd-shim", "-id a"]);
+    ensure_eq!(shims.len(), 1, "shims");
+    engine::kill(shims[0])?;
+    gone()?;
+    containerd.wait_status("a", "")?;
+    ensure_eq!(engine::processes_with(&["sleep 1000"]).len(), 0, "processes");
+    containerd.delete("a")?;
     containerd.end()
 }
 
