@@ -54,10 +54,6 @@ pub const CASES: &[Case] = &[
     Case::new("errors/usage", usage).not_on(CRUN),
     Case::new("errors/the-missing-container-is-told-first", missing_first).not_on(CRUN),
     Case::new("errors/the-id-is-told-before-the-terminal", id_first).not_on(CRUN),
-    Case::new("errors/flags-not-built-are-refused", not_built).not_on(&[
-        (Peer::Runc, "ghost only: runc has them"),
-        (Peer::Crun, "ghost only: crun has them"),
-    ]),
     Case::new("errors/one-dash-and-repeated-flags", flag_forms)
         .not_on(&[(Peer::Crun, "crun reads one dash as a group of short flags")]),
     Case::new("errors/flags-end-at-the-id", flags_end)
@@ -432,19 +428,6 @@ fn usage(env: &mut Env) -> Outcome {
         ensure!(!output.stderr.is_empty(), "no line on stderr: {output}");
     }
     env.nothing_left()
-}
-
-fn not_built(env: &mut Env) -> Outcome {
-    let bundle = env.bundle_with(&["sleep", "1000"])?;
-    let id = env.detach(&bundle, "d", &[])?;
-    let dir = env.dir.to_string_lossy().into_owned();
-    let output = env.runtime(&["checkpoint", "--image-path", &dir, &id]).output()?;
-    // Where it is built, it is not for this case to judge.
-    if output.code() != 0 {
-        ensure_eq!(output.code(), 1, "exit code of {output}");
-        ensure!(output.stderr.contains("checkpoint"), "stderr does not name it: {output}");
-    }
-    Ok(())
 }
 
 fn flag_forms(env: &mut Env) -> Outcome {

@@ -9,6 +9,7 @@ mod cgroups_v2;
 mod check;
 mod check_host;
 mod check_lacks;
+pub mod checkpoint;
 mod command_line;
 mod completion;
 mod deadlines;
@@ -132,6 +133,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         check::CASES,
         check_host::CASES,
         check_lacks::CASES,
+        checkpoint::CASES,
         resources::CASES,
         other_platforms::CASES,
         budget::CASES,

@@ -104,6 +104,8 @@ pub enum Need {
     Resctrl,
     /// None.
     NoResctrl,
+    /// A criu that works with this kernel: Debian 12's is too old for Linux 6.18, and works in the VM.
+    Criu,
     /// A command of this name on the PATH.
     Command(&'static str),
 }
@@ -123,6 +125,7 @@ impl Need {
                 | Self::AppArmor
                 | Self::NoAppArmor
                 | Self::Systemd
+                | Self::Criu
         )
     }
 }

@@ -86,6 +86,7 @@ impl Host {
             Need::NoSelinux => (!selinux(), "SELinux is there".to_owned()),
             Need::Resctrl => (resctrl(), "no resctrl file system is mounted".to_owned()),
             Need::NoResctrl => (!resctrl(), "a resctrl file system is mounted".to_owned()),
+            Need::Criu => (criu(), "no criu that works with this kernel".to_owned()),
             Need::Command(name) => (find_command(name).is_some(), format!("no {name} command")),
         };
         (!met).then_some(reason)
@@ -112,6 +113,15 @@ impl Host {
 fn realtime() -> bool {
     let chrt = std::process::Command::new("chrt").args(["--fifo", "1", "true"]).output();
     chrt.is_ok_and(|output| output.status.success())
+}
+
+/// Whether criu finds all that it needs in this kernel.
+fn criu() -> bool {
+    static WORKS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *WORKS.get_or_init(|| {
+        let check = std::process::Command::new("criu").arg("check").output();
+        check.is_ok_and(|output| output.status.success())
+    })
 }
 
 /// Whether a resctrl file system is mounted.

@@ -138,6 +138,14 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The directory of the container's freezer, for others that freeze it.
+    #[must_use]
+    pub fn freezer_dir(&self) -> Option<PathBuf> {
+        match self.freezer()? {
+            Freezer::V1(path) | Freezer::V2(path) => Some(path),
+        }
+    }
+
     fn freezer(&self) -> Option<Freezer> {
         if self.mode != Mode::V2
             && let Some(path) = self.path_of("freezer")

@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Error, Result};
 pub use hierarchy::Hierarchy;
+pub use membership::places_of;
 pub use mode::Mode;
 pub use oom::OomWatch;
 pub use rootless::is_rootless;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use nix::unistd::Pid;
+
 use crate::dir::read_path;
 use crate::{Error, Result};
 
@@ -17,6 +19,19 @@ pub(crate) struct Membership {
 /// All hierarchies of a process, in the order of the file.
 pub(crate) fn of(file: &Path) -> Result<Vec<Membership>> {
     parse(&read_path(file)?).map_err(|line| Error::Line { path: file.into(), line })
+}
+
+/// Where a process is, by controller: "cpu", "name=systemd", or "" for the v2 hierarchy.
+///
+/// # Errors
+///
+/// When /proc/PID/cgroup can't be read.
+pub fn places_of(pid: Pid) -> Result<Vec<(String, String)>> {
+    let mut places = Vec::new();
+    for Membership { controllers, path } in of(Path::new(&format!("/proc/{pid}/cgroup")))? {
+        places.extend(controllers.split(',').map(|one| (one.to_owned(), path.clone())));
+    }
+    Ok(places)
 }
 
 /// Parses the file; the error is the line that is not of its form.

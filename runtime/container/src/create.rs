@@ -163,14 +163,14 @@ fn launch(
 }
 
 /// What exists of a container so far, and has to go when its creation fails.
-struct Creation<'a> {
-    entry: Entry,
-    state: State,
+pub(crate) struct Creation<'a> {
+    pub entry: Entry,
+    pub state: State,
     /// How systemd is to make the cgroup, where it does.
-    scope: Option<ScopePlan>,
-    process: Option<Process>,
-    net_devices: Option<network::Moved>,
-    pid_file: Option<&'a Path>,
+    pub scope: Option<ScopePlan>,
+    pub process: Option<Process>,
+    pub net_devices: Option<network::Moved>,
+    pub pid_file: Option<&'a Path>,
 }
 
 impl<'a> Creation<'a> {
@@ -247,7 +247,7 @@ impl<'a> Creation<'a> {
     }
 
     /// Makes the cgroup, but for a systemd scope; the v2 directory that init is to be born in.
-    fn make_cgroup(
+    pub fn make_cgroup(
         &mut self,
         resources: Option<&LinuxResources>,
     ) -> Result<Option<OwnedFd>, Error> {
@@ -260,7 +260,7 @@ impl<'a> Creation<'a> {
     }
 
     /// Gets init into the cgroup, as far as it is not there, and gives that to whom it belongs.
-    fn place(&mut self, pid: Pid, spec: &Spec) -> Result<(), Error> {
+    pub fn place(&mut self, pid: Pid, spec: &Spec) -> Result<(), Error> {
         if let Some(scope) = &self.scope {
             // Only with a process can it be started. Not before that is it ours to remove.
             self.state.cgroup.start_scope(scope, pid)?;
@@ -311,7 +311,7 @@ impl<'a> Creation<'a> {
         }
     }
 
-    fn run_hooks(&mut self, bundle: &Bundle) -> Result<(), Error> {
+    pub fn run_hooks(&mut self, bundle: &Bundle) -> Result<(), Error> {
         // A hook may ask for the container's state.
         self.state.start_time = self.start_time()?;
         self.entry.save(&self.state)?;
@@ -322,7 +322,7 @@ impl<'a> Creation<'a> {
         Ok(())
     }
 
-    fn start_time(&self) -> Result<u64, Error> {
+    pub fn start_time(&self) -> Result<u64, Error> {
         let pid = self.state.pid;
         let stat =
             Stat::read(pid).ok_or(Errno::ESRCH).context(|| format!("read /proc/{pid}/stat"))?;
@@ -330,7 +330,7 @@ impl<'a> Creation<'a> {
     }
 
     /// Best effort: the error that led here is the one to tell.
-    fn undo(&self, process: Option<Process>) {
+    pub fn undo(&self, process: Option<Process>) {
         let warn = |result: Result<(), Error>| {
             if let Err(error) = result {
                 log::warn!("undo a failed create: {error}");

@@ -232,6 +232,43 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Only what runs can be saved.
+    #[error("Container cannot be checkpointed in {status} state")]
+    NoCheckpoint {
+        /// The status it has.
+        status: &'static str,
+    },
+    /// criu is not installed.
+    #[error(
+        "exec: \"criu\": executable file not found in $PATH: checkpoint and restore are its work"
+    )]
+    NoCriu,
+    /// criu is too old for what was asked for.
+    #[error("{what} needs criu {needed} or later, and there is {found}")]
+    OldCriu {
+        /// What was asked for.
+        what: &'static str,
+        /// The version that has it.
+        needed: String,
+        /// The version that is there.
+        found: String,
+    },
+    /// criu, or the kernel, lacks what was asked for.
+    #[error("{what}: criu is missing features: [{feature}]")]
+    CriuLacks {
+        /// The flag.
+        what: &'static str,
+        /// criu's name of it.
+        feature: &'static str,
+    },
+    /// criu did not do its work.
+    #[error("criu failed: {what}{}", log.as_ref().map(|log| format!("; {log}")).unwrap_or_default())]
+    Criu {
+        /// What it answered, or how it ended.
+        what: String,
+        /// Where its log is, with the first errors in it.
+        log: Option<String>,
+    },
     /// A control group.
     #[error("cgroup setup")]
     Cgroup(#[from] cgroup::Error),

@@ -397,6 +397,11 @@ impl Entry {
         self.read(SECCOMP)
     }
 
+    /// The directory, for another process that has none of our descriptors.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A short path to the socket: that of a Unix socket has room for 107 bytes only.
     pub fn socket(&self) -> PathBuf {
         self.file(SOCKET)

@@ -120,10 +120,7 @@ fn find(name: &str) -> Result<&'static Entry, Error> {
     if let Some(entry) = commands::TABLE.iter().find(|entry| entry.name == name) {
         return Ok(entry);
     }
-    Err(match commands::NOT_BUILT.contains(&name) {
-        true => Error::NotBuilt { what: format!("command \"{name}\"") },
-        false => Error::UnknownCommand { name: name.to_owned() },
-    })
+    Err(Error::UnknownCommand { name: name.to_owned() })
 }
 
 impl Entry {

@@ -1,9 +1,11 @@
 //! The commands: one module each, and the table of them.
 
 mod check;
+mod checkpoint;
 mod completion;
 mod console;
 mod create;
+mod criu;
 mod delete;
 mod events;
 mod exec;
@@ -14,6 +16,7 @@ mod list;
 mod man;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -38,6 +41,8 @@ pub const TABLE: &[Entry] = &[
     resume::ENTRY,
     update::ENTRY,
     events::ENTRY,
+    checkpoint::ENTRY,
+    restore::ENTRY,
     spec::ENTRY,
     check::ENTRY,
     features::ENTRY,
@@ -47,7 +52,3 @@ pub const TABLE: &[Entry] = &[
 
 /// Those that run from a copy of the program which nobody can write to.
 pub const GUARDED: &[&str] = &["create", "run", "exec"];
-
-/// runc's other commands. podman asks `checkpoint --help` whether there is a checkpoint, so they
-/// are errors with every argument.
-pub const NOT_BUILT: &[&str] = &["checkpoint", "restore"];

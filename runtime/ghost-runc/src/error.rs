@@ -30,9 +30,9 @@ pub enum Error {
     /// A first argument that names no command.
     #[error("no such command: \"{name}\" (see 'ghost-runc --help')")]
     UnknownCommand { name: String },
-    /// Something of runc's that is not there yet.
-    #[error("{what} is not supported yet")]
-    NotBuilt { what: String },
+    /// A flag of `checkpoint` or `restore` with a value that can't be.
+    #[error("--{flag} {value:?} {reason}")]
+    FlagValue { flag: &'static str, value: String, reason: &'static str },
     /// `--log-format` with something else than text or json.
     #[error("invalid log-format: {format}")]
     LogFormat { format: String },

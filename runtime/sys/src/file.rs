@@ -63,9 +63,11 @@ pub fn loopback_up() -> Result<()> {
     }
 }
 
-/// dup2(2) of `fd` onto one of the three standard descriptors.
+/// dup2(2) of `fd` onto one of the three standard descriptors, or in a child about to exec onto one that
+/// nobody there uses any more.
 pub fn dup_onto(fd: BorrowedFd<'_>, target: i32) -> Result<()> {
-    // SAFETY: the standard descriptors are not owned by any OwnedFd.
+    // SAFETY: the standard descriptors are not owned by any OwnedFd, and other owners never come to use
+    // or drop theirs.
     check(unsafe { libc::dup2(fd.as_raw_fd(), target) }.into()).map(drop)
 }
 
@@ -126,8 +128,12 @@ pub fn set_attribute(file: BorrowedFd<'_>, name: &CStr, value: &CStr) -> Result<
 /// recvmsg(2) of one message with at most one descriptor; none when the message has none, or the
 /// other side has gone. What else is in the message is not of interest.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
+    receive_packet(socket, &mut [0u8; 4096]).map(|(_, fd)| fd)
+}
+
+/// recvmsg(2) of one message, with at most one descriptor; its length, 0 when the other side has gone.
+pub fn receive_packet(socket: BorrowedFd<'_>, text: &mut [u8]) -> Result<(usize, Option<OwnedFd>)> {
     const DESCRIPTOR: u32 = size_of::<libc::c_int>() as u32;
-    let mut text = [0u8; 4096];
     // As u64s, because control messages are aligned so.
     let mut control = [0u64; 8];
     let mut part = libc::iovec { iov_base: text.as_mut_ptr().cast(), iov_len: text.len() };
@@ -142,16 +148,17 @@ pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {
         // Without the padding, in which there would be room for a second one.
         message.msg_controllen = libc::CMSG_LEN(DESCRIPTOR) as usize;
         let flags = libc::MSG_CMSG_CLOEXEC;
-        check(libc::recvmsg(socket.as_raw_fd(), &mut message, flags) as libc::c_long)?;
+        let received = libc::recvmsg(socket.as_raw_fd(), &mut message, flags);
+        let length = check(received as libc::c_long)? as usize;
         let header = libc::CMSG_FIRSTHDR(&message);
         if header.is_null()
             || (*header).cmsg_level != libc::SOL_SOCKET
             || (*header).cmsg_type != libc::SCM_RIGHTS
             || (*header).cmsg_len < libc::CMSG_LEN(DESCRIPTOR) as usize
         {
-            return Ok(None);
+            return Ok((length, None));
         }
         let fd = std::ptr::read_unaligned(libc::CMSG_DATA(header).cast::<libc::c_int>());
-        Ok(Some(OwnedFd::from_raw_fd(fd)))
+        Ok((length, Some(OwnedFd::from_raw_fd(fd))))
     }
 }

@@ -45,6 +45,7 @@ use crate::create::CreateOptions;
 use crate::error::Error;
 use crate::intel_rdt;
 use crate::report::Report;
+use crate::store::State;
 
 /// All that init does, in its order.
 #[derive(Debug)]
@@ -101,6 +102,19 @@ impl<'a> Input<'a> {
             no_new_keyring: options.no_new_keyring,
             preserve_fds: options.preserve_fds,
             has_console: options.console_socket.is_some(),
+        }
+    }
+
+    /// Of a container that was made long ago.
+    pub fn of_running(bundle: &'a Bundle, state: &'a State) -> Input<'a> {
+        Input {
+            bundle,
+            id: &state.id,
+            cgroup: &state.cgroup,
+            no_pivot: false,
+            no_new_keyring: true,
+            preserve_fds: 0,
+            has_console: false,
         }
     }
 }

@@ -164,7 +164,7 @@ fn features() -> Features {
         annotations: BTreeMap::from([
             ("ghost-runc.version", env!("CARGO_PKG_VERSION")),
             // CRI-O and podman read runc's name for it.
-            ("org.opencontainers.runc.checkpoint.enabled", "false"),
+            ("org.opencontainers.runc.checkpoint.enabled", "true"),
         ]),
         // The dot says that these are the first letters of several.
         potentially_unsafe_config_annotations: &["org.systemd.property."],

@@ -1,0 +1,135 @@
+//! The standard streams of a container's first process: those that lead out of the container are not
+//! saved, and whoever restores it has others.
+//!
+//! `descriptors.json` among criu's images is runc's: what the three descriptors are, such as
+//! "pipe:[4711]". Here a file of the host is named as criu names it, `file[mount:inode]`, which runc can't
+//! save.
+
+use std::fs;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::external::NULL;
+use super::program::open_null;
+use crate::error::{Context, Error};
+
+const FILE: &str = "descriptors.json";
+
+/// What the three descriptors of a process are.
+pub(super) fn of(pid: i32) -> Result<Vec<String>, Error> {
+    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))
+        .context(|| "read the container's mountinfo")?;
+    let own: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').next()).collect();
+    Ok((0..3).map(|fd| stream(pid, fd, &own)).collect())
+}
+
+/// A closed one counts as /dev/null, as does one that can't be looked at.
+fn stream(pid: i32, fd: i32, own_mounts: &[&str]) -> String {
+    let path = format!("/proc/{pid}/fd/{fd}");
+    let Ok(link) = fs::read_link(&path) else { return NULL.to_owned() };
+    let link = link.to_string_lossy().into_owned();
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
+    let (Some(mount), Ok(stat)) = (mount, fs::metadata(&path)) else { return link };
+    match mount.parse::<u64>() {
+        Ok(number) if link.starts_with('/') && !own_mounts.contains(&mount) => {
+            key(number, stat.ino(), &link)
+        }
+        _ => link,
+    }
+}
+
+fn key(mount: u64, inode: u64, link: &str) -> String {
+    let null = if link == NULL { NULL } else { "" };
+    format!("file[{mount:x}:{inode:x}]{null}")
+}
+
+/// The files of the host among them.
+pub(super) fn files(streams: &[String]) -> impl Iterator<Item = &str> {
+    streams
+        .iter()
+        .filter_map(|stream| split(stream).filter(|(_, pipe, _)| !pipe))
+        .map(|(key, ..)| key)
+}
+
+/// criu's name of what leads out of the container, whether it is a pipe, and whether it is /dev/null.
+fn split(stream: &str) -> Option<(&str, bool, bool)> {
+    let pipe = stream.starts_with("pipe:");
+    if !pipe && !stream.starts_with("file[") {
+        return None;
+    }
+    let end = stream.find(']')? + 1;
+    Some((&stream[..end], pipe, &stream[end..] == NULL))
+}
+
+/// Saves them in the directory of the images.
+pub(super) fn save(streams: &[String], images: &Path) -> Result<(), Error> {
+    let path = images.join(FILE);
+    let text = serde_json::json!(streams).to_string();
+    fs::write(&path, text).context(|| format!("write {}", path.display()))
+}
+
+/// Those that were saved.
+pub(super) fn load(images: &Path) -> Result<Vec<String>, Error> {
+    let path = images.join(FILE);
+    let step = || format!("read {}", path.display());
+    let text = fs::read(&path).context(step)?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::system(format!("{}: {error}", step()), nix::errno::Errno::EINVAL))
+}
+
+/// What takes the places of those that led out of the container: our own streams.
+#[derive(Debug, Default)]
+pub(super) struct Substitutes {
+    /// criu's name, and the descriptor.
+    pub list: Vec<(String, i32)>,
+    _null: Option<OwnedFd>,
+}
+
+impl Substitutes {
+    pub fn new(streams: &[String]) -> Result<Substitutes, Error> {
+        let mut substitutes = Substitutes::default();
+        for (own, stream) in streams.iter().enumerate() {
+            let Some((key, _, is_null)) = split(stream) else { continue };
+            if substitutes.list.iter().any(|(known, _)| known == key) {
+                continue;
+            }
+            let fd = if is_null {
+                // Several streams may be this one, of which ours may not all be open for writing.
+                let null = open_null().context(|| "open /dev/null")?;
+                substitutes._null.insert(null).as_raw_fd()
+            } else {
+                own as i32
+            };
+            substitutes.list.push((key.to_owned(), fd));
+        }
+        Ok(substitutes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_out_is_found() {
+        let null = key(27, 255, NULL);
+        assert_eq!(split(&null), Some(("file[1b:ff]", false, true)));
+        assert_eq!(split(&key(27, 255, "/tmp/out")), Some(("file[1b:ff]", false, false)));
+        assert_eq!(split("pipe:[12]"), Some(("pipe:[12]", true, false)));
+        for inside in ["/dev/null", "/dev/pts/0", "socket:[1]"] {
+            assert_eq!(split(inside), None);
+        }
+    }
+
+    #[test]
+    fn a_stream_has_one_substitute() {
+        let streams = [key(1, 2, NULL), key(1, 3, "/out"), key(1, 3, "/out")];
+        let substitutes = Substitutes::new(&streams).unwrap();
+        assert_eq!(substitutes.list.len(), 2);
+        assert!(substitutes.list[0].1 > 2);
+        assert_eq!(substitutes.list[1], ("file[1:3]".to_owned(), 1));
+        assert_eq!(files(&streams).count(), 3);
+    }
+}
