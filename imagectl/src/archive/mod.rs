@@ -4,6 +4,7 @@ mod bag;
 mod compose;
 mod docker;
 mod load;
+mod new_file;
 mod oci;
 mod save;
 
@@ -11,6 +12,7 @@ use crate::digest::Digest;
 
 pub use compose::{Compression, Origin, Recipe, commit, import};
 pub use load::{Request, Source, load};
+pub use new_file::NewFile;
 pub use save::{Format, save, save_directory};
 
 /// An image that came into the store.

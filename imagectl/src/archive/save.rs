@@ -66,7 +66,7 @@ pub fn save_directory(store: &Store, images: &[StoredImage], path: &Path) -> Res
             .create(directory)
             .map_err(Error::io("make the directory", directory))?;
     }
-    layout(store, images, &mut |name, source| {
+    let filled = layout(store, images, &mut |name, source| {
         let path = path.join(name);
         let mut file = match File::options().write(true).create_new(true).mode(0o644).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -78,6 +78,10 @@ pub fn save_directory(store: &Store, images: &[StoredImage], path: &Path) -> Res
             Content::Blob(mut blob, _) => io::copy(&mut blob, &mut file).map(drop),
         }
         .map_err(Error::io("write", &path))
+    });
+    filled.inspect_err(|_| {
+        // It was made just now; the error at hand is the one to tell.
+        let _ = std::fs::remove_dir_all(path);
     })
 }
 

@@ -10,8 +10,9 @@ use crate::registry::{Config, Credential, Registries};
 
 #[derive(Debug, Args)]
 pub struct ConnectionArguments {
-    /// Show the registry these credentials
-    #[arg(long, value_name = "USER:PASSWORD")]
+    /// Show the registry these credentials; others may read them in the list of processes, so better
+    /// log in
+    #[arg(long, value_name = "USER:PASSWORD", verbatim_doc_comment)]
     creds: Option<String>,
     /// Look for credentials in this file alone
     #[arg(long, value_name = "FILE")]

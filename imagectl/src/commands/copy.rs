@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,7 +11,7 @@ use super::platform::PlatformArguments;
 use super::say;
 use super::short_name::Candidates;
 use super::transfer::TransferArguments;
-use crate::archive::{self, Format, Source};
+use crate::archive::{self, Format, NewFile, Source};
 use crate::error::{Error, Result};
 use crate::image::Choice;
 use crate::layer::Limits;
@@ -133,13 +132,10 @@ fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
 
 fn give(between: &Store, image: StoredImage, target: Place, way: Way) -> Result<()> {
     let write = |path: &Path, format| -> Result<()> {
-        let file = File::options().write(true).create_new(true).mode(0o644).open(path);
-        let file = BufWriter::new(file.map_err(Error::io("create", path))?);
-        let image = std::slice::from_ref(&image);
-        archive::save(between, image, format, way.limits, file).inspect_err(|_| {
-            // The error at hand is the one to tell.
-            let _ = std::fs::remove_file(path);
-        })
+        let file = NewFile::create(path)?;
+        let sink = BufWriter::new(file.file());
+        archive::save(between, std::slice::from_ref(&image), format, way.limits, sink)?;
+        file.finish()
     };
     match target {
         Place::Directory(path) => {

@@ -1,15 +1,13 @@
 //! `imagectl save`.
 
-use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::limits::LimitArguments;
 use super::stored;
-use crate::archive::{self, Format};
+use crate::archive::{self, Format, NewFile};
 use crate::error::{Error, Result};
 use crate::store::{Store, StoredImage};
 
@@ -53,13 +51,10 @@ impl Save {
                 reason: "a directory must be named".into(),
             }),
             (Some(path), format) => {
-                let file = File::options().write(true).create_new(true).mode(0o644).open(&path);
-                let file = file.map_err(Error::io("create", &path))?;
-                let saved = archive::save(store, &images, format, limits, BufWriter::new(file));
-                saved.inspect_err(|_| {
-                    // The error at hand is the one to tell.
-                    let _ = std::fs::remove_file(&path);
-                })
+                let file = NewFile::create(&path)?;
+                let sink = BufWriter::new(file.file());
+                archive::save(store, &images, format, limits, sink)?;
+                file.finish()
             }
             (None, _) if std::io::stdout().is_terminal() => Err(Error::Argument {
                 option: "--output",

@@ -293,3 +293,44 @@ fn a_changed_rootfs_becomes_a_layer() {
     let error = sandbox.fails(&["commit", "copied", "z"]);
     assert!(error.contains("no overlay bundle"), "{error}");
 }
+
+#[test]
+fn a_save_that_ends_early_leaves_no_file() {
+    let sandbox = Sandbox::new();
+    let big = super::push::big();
+    put_image(&sandbox, "docker.io/library/x:latest", std::slice::from_ref(&big), json!({}));
+    for format in ["docker-archive", "oci-archive"] {
+        let mut child =
+            sandbox.command().args(["save", "--format", format, "-o", "f", "x"]).spawn().unwrap();
+        let descriptors = format!("/proc/{}/fd", child.id());
+        // The archive is begun where it has no name.
+        let begun = || {
+            std::fs::read_dir(&descriptors).is_ok_and(|entries| {
+                entries.flatten().any(|entry| {
+                    std::fs::read_link(entry.path()).is_ok_and(|to| {
+                        to.starts_with(&sandbox.path)
+                            && to.to_string_lossy().ends_with(" (deleted)")
+                    })
+                })
+            })
+        };
+        while !begun() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let _ = rustix::process::kill_process(
+            rustix::process::Pid::from_child(&child),
+            rustix::process::Signal::INT,
+        );
+        let whole = child.wait().unwrap().success();
+        assert_eq!(sandbox.path.join("f").exists(), whole, "{format}");
+        let _ = std::fs::remove_file(sandbox.path.join("f"));
+    }
+    // A failure leaves neither file nor directory.
+    let layer = sandbox.store().join("blobs/sha256").join(Digest::of(&gzip(&big)).hex());
+    let bytes = std::fs::read(&layer).unwrap();
+    std::fs::write(&layer, &bytes[..bytes.len() - 1]).unwrap();
+    for format in ["docker-archive", "oci-archive", "oci-dir"] {
+        sandbox.fails(&["save", "--format", format, "-o", "f", "x"]);
+        assert!(!sandbox.path.join("f").exists(), "{format}");
+    }
+}

@@ -4,7 +4,7 @@ use imagectl::digest::Digest;
 use serde_json::{Value, json};
 
 use super::archive::{Archive, gzip};
-use super::registry::{CONFIG, LAYER, MANIFEST, Registry};
+use super::registry::{Answer, CONFIG, LAYER, MANIFEST, Registry};
 use super::sandbox::{Sandbox, names};
 
 #[test]
@@ -193,4 +193,44 @@ fn many_pulls_of_one_image_at_once() {
         assert_eq!(requests.iter().filter(|request| request.path.ends_with(&blob)).count(), 1);
     }
     assert_eq!(sandbox.ok(&["list"]).lines().count(), 2);
+}
+
+#[test]
+fn layers_come_side_by_side() {
+    let registry = Registry::start();
+    let tars = ["a", "b", "c"].map(|name| Archive::new().file(name, name).tar());
+    let layers: Vec<String> = tars.iter().map(|tar| Digest::of(&gzip(tar)).to_string()).collect();
+    registry.image("x", "t", &tars, json!({}));
+    let all = layers.clone();
+    registry.rule(move |request| {
+        // Begun, and never ended.
+        let layer = all.iter().any(|layer| request.path.ends_with(layer));
+        layer.then(|| Answer { cut: Some(10), stay: true, ..Answer::ok("", &[0; 100]) })
+    });
+    let reference = format!("{}/x:t", registry.address);
+    let asked = || {
+        let requests = registry.requests();
+        layers.iter().filter(|layer| requests.iter().any(|r| r.path.ends_with(*layer))).count()
+    };
+    let mut seen = 0;
+    for (parallel, expected) in [("1", 1), ("3", 3)] {
+        let sandbox = Sandbox::new();
+        let mut child = sandbox
+            .command()
+            .args(["pull", "-q", "--tls-verify=false", "--parallel", parallel, &reference])
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while asked() < expected && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        // One that is not to come now has time enough to come.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(asked(), expected, "--parallel {parallel}");
+        assert!(asked() > seen);
+        seen = asked();
+    }
 }
