@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::call::Output;
+use super::cgroups_v2;
+use crate::call::{Output, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -16,6 +17,9 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "has no events")];
 pub const CASES: &[Case] = &[
     Case::new("events/stats", stats).needs(LIMITS).not_on(CRUN),
     Case::new("events/stats-have-runc-form", runc_form).needs(LIMITS).not_on(CRUN),
+    Case::new("events/pressure", pressure)
+        .needs(&[Need::V2Controllers])
+        .not_on(&[(Peer::Runc, "runc 1.1 knows no pressure"), (Peer::Crun, "has no events")]),
     Case::new("events/stats-without-controllers", bare).not_on(&[
         (Peer::Runc, "runc 1.1 fails where a controller is not there"),
         (Peer::Crun, "has no events"),
@@ -101,6 +105,43 @@ fn runc_form(env: &mut Env) -> Outcome {
         list
     };
     ensure_eq!(all(&own), all(&golden), "keys, against runc's");
+    Ok(())
+}
+
+/// The pressure files of v2, as runc tells them since 1.2.
+fn pressure(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    // Two who want all of the little time that there is.
+    bundle.set("/linux/resources/cpu", json!({"quota": 10_000, "period": 100_000}))?;
+    bundle.shell("(while true; do :; done) & while true; do :; done");
+    let id = env.detach(&bundle, "p", &[])?;
+    let group = cgroups_v2::group_of(env.pid(&id)?)?;
+    let sections = [("cpu", "cpu"), ("memory", "memory"), ("blkio", "io")];
+    if !group.join("cpu.pressure").exists() {
+        return Err(Failure("the kernel has no pressure files".to_owned()));
+    }
+    let data = wait_until(env.shared.limit, "time that the processes waited", || {
+        let line = lines(&env.runtime(&["events", "--stats", &id]).ok()?)?.remove(0);
+        let total = line["data"].pointer("/cpu/psi/some/total").and_then(Value::as_u64);
+        Ok((total.unwrap_or(0) > 0).then_some(line["data"].clone()))
+    })?;
+    for (section, file) in sections {
+        let psi = &data[section]["psi"];
+        let text = std::fs::read_to_string(group.join(format!("{file}.pressure")))?;
+        for kind in ["some", "full"] {
+            let now = text.lines().find_map(|line| line.strip_prefix(kind));
+            let now = now.and_then(|line| line.rsplit_once("total=")?.1.parse::<u64>().ok());
+            let total = psi[kind]["total"].as_u64();
+            ensure!(total.is_some(), "{section}: no total of {kind}: {psi}");
+            // It only ever grows.
+            ensure!(total <= now.or(Some(0)), "{section}: {kind} {total:?}, the file has {now:?}");
+            for average in ["avg10", "avg60", "avg300"] {
+                let value = psi[kind][average].as_f64();
+                let is_share = value.is_some_and(|share| (0.0..=100.0).contains(&share));
+                ensure!(is_share, "{section}: {average} of {kind}: {psi}");
+            }
+        }
+    }
     Ok(())
 }
 
