@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
-use crate::call::Call;
+use crate::call::{Call, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::console::{ConsoleSocket, Terminal};
 use crate::env::Env;
@@ -57,6 +57,7 @@ pub const CASES: &[Case] = &[
     Case::new("rootless/oom-score", oom_score).not_on(RUNC_ALONE),
     Case::new("rootless/rlimit-above-the-hard-limit", rlimit).not_on(RUNC_ALONE),
     Case::new("rootless/exec", exec).needs(TOOLS).not_on(RUNC_ALONE),
+    Case::new("rootless/kill-all-without-a-cgroup", kill_all).not_on(RUNC_ALONE),
     Case::new("rootless/exec-before-the-start", exec_created).not_on(RUNC_ALONE),
     Case::new("rootless/terminals", terminals).not_on(RUNC_ALONE),
     Case::new("rootless/joined-namespaces", joined).not_on(RUNC_ALONE),
@@ -406,6 +407,21 @@ fn rlimit(env: &mut Env) -> Outcome {
     ensure_eq!(env.probe(&mut bundle)?["limits"]["Max open files"], json!(["100", "100"]), "limit");
     bundle.config["process"]["rlimits"] = limit(1 << 30);
     refused(env, bundle.args(&["/bin/true"]), &["rlimit", "operation not permitted"])
+}
+
+fn kill_all(env: &mut Env) -> Outcome {
+    env.become_user()?;
+    let mut bundle = env.bundle()?;
+    // More than are signalled at a time.
+    bundle.shell("i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done; wait");
+    let id = env.detach(&bundle, "a", &[])?;
+    let pids = || -> Result<Vec<i32>, Failure> {
+        Ok(serde_json::from_str(&env.runtime(&["ps", "-f", "json", &id]).ok()?.stdout)?)
+    };
+    wait_until(env.shared.limit, "300 processes", || Ok((pids()?.len() == 301).then_some(())))?;
+    env.runtime(&["kill", "--all", &id, "HUP"]).ok()?;
+    // The first process of a pid namespace does not have it, and ends when it has no child any more.
+    env.wait_status(&id, "stopped")
 }
 
 fn exec(env: &mut Env) -> Outcome {

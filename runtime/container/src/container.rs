@@ -21,6 +21,8 @@ pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long to wait before looking what keeps it, in milliseconds.
 const KILL_TICK: u8 = 100;
+/// How many processes to hold descriptors of at a time.
+const CHUNK: usize = 256;
 
 /// Where in its life a container is, see runtime.md "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,10 +171,19 @@ impl Container {
         if self.has_cgroup() {
             return Ok(self.state.cgroup.kill_all(signal)?);
         }
-        for pid in self.pids()? {
-            let sent = sys::process::pidfd_open(pid)
-                .and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), signal));
-            match sent {
+        // Few descriptors at a time: a user may have a limit.
+        self.pids()?.chunks(CHUNK).try_for_each(|pids| self.signal(pids, signal))
+    }
+
+    /// Sends it to those of the processes that are still the container's.
+    fn signal(&self, pids: &[i32], signal: i32) -> Result<(), Error> {
+        let opened = pids.iter().map(|pid| (*pid, sys::process::pidfd_open(*pid)));
+        let opened: Vec<_> = opened.collect();
+        // A pid may have become another's before it was opened. One that is counted after that, and
+        // whose descriptor still takes a signal, has not.
+        let counted = self.pids()?;
+        for (pid, pidfd) in opened.into_iter().filter(|(pid, _)| counted.contains(pid)) {
+            match pidfd.and_then(|pidfd| sys::process::pidfd_send_signal(pidfd.as_fd(), signal)) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 result => result.context(|| format!("send signal {signal} to process {pid}"))?,
             }
@@ -259,7 +270,11 @@ impl Container {
             return Ok(self.state.cgroup.pids()?);
         }
         match self.init_is_there() {
-            true if self.state.owns_pids => census::in_pid_namespace_of(self.state.pid),
+            true if self.state.owns_pids => {
+                let pids = census::in_pid_namespace_of(self.state.pid);
+                // Ended meanwhile, it may have left its pid to another.
+                if self.init_is_there() { pids } else { Ok(Vec::new()) }
+            }
             true => Err(Error::Uncounted),
             false => Ok(Vec::new()),
         }
