@@ -45,6 +45,11 @@ impl Contender {
         command
     }
 
+    /// The state directory of a container.
+    pub fn state(&self, id: &str) -> PathBuf {
+        self.root.join(id)
+    }
+
     /// Its program, where it takes no arguments and variables: an engine can call it then.
     pub fn program(&self) -> Option<&str> {
         let bare = self.words.len() == 1 && self.variables.is_empty();
