@@ -4,16 +4,20 @@
 use std::fs;
 
 use crate::bundle::Bundle;
-use crate::case::{Case, Failure, Outcome, Peer};
+use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "crun reads its arguments in its own way")];
 
+const NATIVE: &[Need] = &[Need::Native];
+
 /// The cases of this area.
 pub const CASES: &[Case] = &[
-    Case::new("command-line/help-of-every-command", help).not_on(CRUN),
-    Case::new("command-line/every-flag-with-one-dash-and-with-two", dashes).not_on(CRUN),
+    Case::new("command-line/help-of-every-command", help).needs(NATIVE).not_on(CRUN),
+    Case::new("command-line/every-flag-with-one-dash-and-with-two", dashes)
+        .needs(NATIVE)
+        .not_on(CRUN),
     Case::new("command-line/of-repeated-flags-the-last", repeated).not_on(CRUN),
     Case::new("command-line/flags-before-and-after-the-id", both_sides).not_on(CRUN),
     Case::new("command-line/flags-after-a-command-of-its-own-are-not-ours", not_ours).not_on(CRUN),
