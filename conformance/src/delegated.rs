@@ -11,12 +11,14 @@ use crate::user::UID;
 /// It has one in it to call from. Both go when it is dropped.
 pub struct Delegated {
     dir: PathBuf,
+    limits: bool,
 }
 
 impl Delegated {
     /// `mark` becomes a part of its name.
     pub fn new(mark: &str) -> Result<Self, Failure> {
-        let delegated = Self { dir: format!("/sys/fs/cgroup/{mark}-delegated").into() };
+        let delegated =
+            Self { dir: format!("/sys/fs/cgroup/{mark}-delegated").into(), limits: false };
         for dir in [delegated.dir.clone(), delegated.callers()] {
             fs::create_dir(&dir)?;
             for name in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
@@ -24,6 +26,24 @@ impl Delegated {
             }
         }
         Ok(delegated)
+    }
+
+    /// The same, with controllers for the containers in it.
+    pub fn with_limits(mark: &str) -> Result<Self, Failure> {
+        let mut delegated = Self::new(mark)?;
+        delegated.limits = true;
+        fs::write(delegated.dir.join("cgroup.subtree_control"), "+memory +cpu +pids")?;
+        Ok(delegated)
+    }
+
+    /// Its place below the root.
+    pub fn name(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Has it controllers for them?
+    pub fn has_limits(&self) -> bool {
+        self.limits
     }
 
     fn callers(&self) -> PathBuf {

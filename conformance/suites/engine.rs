@@ -188,8 +188,13 @@ pub fn groups_of(env: &Env, word: &str) -> Vec<PathBuf> {
 /// Call a shell on a terminal, by what `call` makes of the command: it sees the terminal's size, reads
 /// a line and gives its exit code.
 pub fn talk(env: &Env, call: impl FnOnce(&[&str]) -> Call) -> Outcome {
+    talk_over(env, 4, call)
+}
+
+/// The same, over a command that exits with `code` whatever the shell's is.
+pub fn talk_over(env: &Env, code: i32, call: impl FnOnce(&[&str]) -> Call) -> Outcome {
     let (_terminal, running) = begin(env, "exit 4", call)?;
-    running.wait()?.expect_code(4)
+    running.wait()?.expect_code(code)
 }
 
 /// The same, and then it learns of another size and is interrupted.
@@ -209,9 +214,10 @@ fn begin(
     call: impl FnOnce(&[&str]) -> Call,
 ) -> Result<(Terminal, Running), Failure> {
     let (mut terminal, slave) = Terminal::open(37, 91)?;
+    // Who attaches late learns of it again.
     let script = format!(
-        "tty; until [ \"$(stty size)\" = '37 91' ]; do sleep 0.02; done; echo sized; \
-         read line; echo got $line; {then}"
+        "until [ \"$(stty size)\" = '37 91' ]; do sleep 0.02; done; \
+         until tty; echo sized; read -t 1 line; do :; done; echo got $line; {then}"
     );
     let running = call(&["sh", "-c", &script]).on_terminal(&slave)?.spawn()?;
     drop(slave);

@@ -19,6 +19,7 @@ mod podman;
 mod podman_isolation;
 mod podman_life;
 mod podman_network;
+mod podman_places;
 mod podman_rootless;
 mod podman_run;
 mod protobuf;
@@ -38,6 +39,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         podman_isolation::CASES,
         podman_life::CASES,
         podman_network::CASES,
+        podman_places::CASES,
         podman_rootless::CASES,
         podman_run::CASES,
         systemd::CASES,

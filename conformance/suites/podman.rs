@@ -103,19 +103,23 @@ impl<'a> Podman<'a> {
         call.env("HOME", &self.dir)
     }
 
-    /// Root's own cgroups are below one of the case's; the others have a place of the manager's.
-    fn parent(&self) -> Vec<String> {
-        if self.manager == Manager::Systemd || self.env.user.is_some() {
-            return Vec::new();
-        }
-        vec!["--cgroup-parent".to_owned(), format!("/{}", self.env.id("parent"))]
+    /// Root's own cgroups are below one of the case's, and a user's in what is delegated; the others
+    /// have a place of the manager's.
+    pub fn parent(&self) -> Vec<String> {
+        let place = match &self.delegated {
+            Some(place) if place.has_limits() => place.name(),
+            _ if self.manager == Manager::Systemd || self.env.user.is_some() => return Vec::new(),
+            _ => self.env.id("parent"),
+        };
+        vec!["--cgroup-parent".to_owned(), format!("/{place}")]
     }
 
     /// `podman run` or `create` with the flags that every container here has.
     pub fn make(&self, verb: &str, flags: &[&str], command: &[&str]) -> Call {
         let parent = self.parent();
         let parent: Vec<&str> = parent.iter().map(String::as_str).collect();
-        let own = [&[verb][..], &parent].concat();
+        // The journal, which is the default beside systemd, can't be followed without its events.
+        let own = [&[verb, "--log-driver", "k8s-file"][..], &parent].concat();
         self.call(&[&own[..], flags, &["box"], command].concat())
     }
 
@@ -146,6 +150,38 @@ impl<'a> Podman<'a> {
             })?;
         }
         engine::unmount_storage(&self.dir.join("root/vfs"))
+    }
+
+    /// Do its containers have cgroups? A user's podman without systemd asks
+    /// for none by itself.
+    pub fn has_groups(&self) -> bool {
+        let delegated = self.delegated.as_ref().is_some_and(Delegated::has_limits);
+        self.env.user.is_none() || self.manager == Manager::Systemd || delegated
+    }
+
+    /// Where the cgroup of the container with this id has to be.
+    pub fn group_of_id(&self, id: &str) -> String {
+        let own = format!("user.slice/user-{UID}.slice/user@{UID}.service/user.slice");
+        match (self.manager, &self.env.user) {
+            (Manager::Systemd, None) => format!("machine.slice/libpod-{id}.scope"),
+            (Manager::Systemd, Some(_)) => format!("{own}/libpod-{id}.scope"),
+            (Manager::Cgroupfs, _) => {
+                let parent = self.parent().pop().unwrap_or_default();
+                format!("{}/libpod-{id}", parent.trim_start_matches('/'))
+            }
+        }
+    }
+
+    /// The cgroup of a container that runs, below the hierarchies' roots.
+    pub fn group(&self, name: &str) -> Result<String, Failure> {
+        let pid = self.inspect(name, "{{.State.Pid}}")?;
+        let groups = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+        let of = |line: &str| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            let is_it = controllers.split(',').any(|controller| controller == "memory");
+            (is_it || self.env.shared.host.v2).then(|| path.trim_start_matches('/').to_owned())
+        };
+        groups.lines().find_map(of).ok_or_else(|| Failure(format!("no group: {groups}")))
     }
 
     /// The ids of the containers that the runtime has, a line each, where podman has it keep them.

@@ -1,10 +1,10 @@
-//! podman over a container's life: what follows, freezes, checks, changes and groups containers.
+//! podman over a container's life: what it tells of containers, groups, builds and configures.
 
 use std::fs;
 
 use super::asked::Client;
+use super::manual;
 use super::podman::Podman;
-use super::{engine, manual};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -15,11 +15,7 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's 
 
 /// The cases of this part.
 pub const CASES: &[Case] = &[
-    case("podman/pause-and-unpause", pause, PODMAN),
-    case("podman/attach-and-follow-logs", attach, PODMAN),
-    case("podman/update", update, PODMAN),
-    case("podman/stats-and-events", stats, PODMAN),
-    case("podman/healthcheck", healthcheck, PODMAN),
+    case("podman/events", events, PODMAN),
     case("podman/pod-shares-an-infra-container", pod, PODMAN),
     case("podman/build", build, PODMAN),
     case("podman/configured-runtime", configured, PODMAN),
@@ -30,59 +26,9 @@ const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static 
     Case::new(name, run).needs(needs).not_on(CRUN)
 }
 
-fn pause(env: &mut Env) -> Outcome {
+fn events(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.start("one", "sleep 1000")?;
-    podman.call(&["pause", "one"]).ok()?;
-    ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "paused", "status");
-    let output = podman.call(&["exec", "one", "true"]).output()?;
-    ensure!(output.code() != 0, "exec in a paused container: {output}");
-    podman.call(&["unpause", "one"]).ok()?;
-    ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "running", "status");
-    podman.call(&["exec", "one", "true"]).ok()?;
-    podman.call(&["pause", "one"]).ok()?;
-    // A kill must reach what is frozen.
-    podman.call(&["rm", "-f", "-t", "0", "one"]).ok()?;
-    podman.end()
-}
-
-fn attach(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    let script = "trap 'echo caught; exit 6' USR1; echo ready; while true; do sleep 0.02; done";
-    podman.start("one", script)?;
-    podman.wait_logs("one", "ready")?;
-    let follow = podman.call(&["logs", "-f", "one"]).spawn()?;
-    follow.wait_for_stdout("ready")?;
-    let attached = podman.call(&["attach", "--no-stdin", "one"]).spawn()?;
-    // It has no other sign of being attached than its connection to conmon.
-    std::thread::sleep(std::time::Duration::from_secs(1));
-    podman.call(&["kill", "-s", "USR1", "one"]).ok()?;
-    let output = attached.wait()?;
-    ensure!(output.stdout.starts_with("caught\n"), "attach: {output}");
-    ensure_eq!(podman.inspect("one", "{{.State.ExitCode}}")?, "6", "exit code");
-    ensure_eq!(follow.wait()?.stdout, "ready\ncaught\n", "logs -f");
-    podman.end()
-}
-
-fn update(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    podman.run(&["-d", "--name", "one", "--memory", "32m"], &["sleep", "1000"]).ok()?;
-    let id = podman.inspect("one", "{{.Id}}")?;
-    let group = format!("{}/libpod-{id}", env.id("parent"));
-    let file = |v1: &str, v2: &str| engine::group_file(env, &group, v1, v2);
-    ensure_eq!(file("memory/memory.limit_in_bytes", "memory.max")?, "33554432", "memory");
-    podman.call(&["update", "--memory", "48m", "--cpus", "0.5", "one"]).ok()?;
-    ensure_eq!(file("memory/memory.limit_in_bytes", "memory.max")?, "50331648", "memory");
-    ensure!(file("cpu/cpu.cfs_quota_us", "cpu.max")?.starts_with("50000"), "cpu");
-    podman.end()
-}
-
-fn stats(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    podman.run(&["-d", "--name", "one", "--memory", "32m"], &["sleep", "1000"]).ok()?;
-    let format = "{{.PIDs}} {{.MemUsage}}";
-    let output = podman.call(&["stats", "--no-stream", "--format", format, "one"]).ok()?;
-    ensure!(output.stdout.starts_with("1 ") && output.stdout.contains("33.55MB"), "{output}");
     podman.call(&["exec", "one", "true"]).ok()?;
     podman.call(&["stop", "-t", "0", "one"]).ok()?;
     let output = podman.call(&["events", "--stream=false", "--format", "{{.Status}}"]).ok()?;
@@ -90,20 +36,6 @@ fn stats(env: &mut Env) -> Outcome {
     for event in ["create", "init", "start", "exec", "died"] {
         ensure!(events.contains(&event), "no event {event}: {output}");
     }
-    podman.end()
-}
-
-fn healthcheck(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    // The timer would be systemd's.
-    let flags = ["-d", "--name", "one", "--health-interval", "disable", "--health-retries", "1"];
-    let flags = [&flags[..], &["--health-cmd", "test -e /tmp/well"]].concat();
-    podman.run(&flags, &["sleep", "1000"]).ok()?;
-    podman.call(&["healthcheck", "run", "one"]).exits(1)?;
-    ensure_eq!(podman.inspect("one", "{{.State.Health.Status}}")?, "unhealthy", "health");
-    podman.call(&["exec", "one", "touch", "/tmp/well"]).ok()?;
-    podman.call(&["healthcheck", "run", "one"]).ok()?;
-    ensure_eq!(podman.inspect("one", "{{.State.Health.Status}}")?, "healthy", "health");
     podman.end()
 }
 

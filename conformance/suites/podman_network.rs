@@ -21,11 +21,21 @@ const PODMAN: &[Need] = &[
     Need::Command("conmon"),
     Need::Command("iptables"),
 ];
+// Where a user may open /dev/net/tun.
+const USER: &[Need] = &[
+    Need::V2Controllers,
+    Need::Command("podman"),
+    Need::Command("conmon"),
+    Need::Command("newuidmap"),
+    Need::Command("slirp4netns"),
+];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
 /// The cases of this part.
-pub const CASES: &[Case] =
-    &[Case::new("podman/published-port", published).needs(PODMAN).not_on(CRUN)];
+pub const CASES: &[Case] = &[
+    Case::new("podman/published-port", published).needs(PODMAN).not_on(CRUN),
+    Case::new("podman-user/published-port", of_a_user).needs(USER).not_on(CRUN),
+];
 
 /// Where CNI's library and plugins keep what they know, whatever podman's directories are.
 const CNI_STATE: &str = "/var/lib/cni";
@@ -85,4 +95,19 @@ fn published(env: &mut Env) -> Outcome {
     // podman binds it on itself.
     unmount("/run/netns", UnmountFlags::empty())?;
     engine::leave_run()
+}
+
+/// A user's network is a process of its own, and the port one more.
+fn of_a_user(env: &mut Env) -> Outcome {
+    let podman = Podman::of_user(env, None)?;
+    let script = ["sh", "-c", "echo greeting >/tmp/g; nc -l -p 80 -e cat /tmp/g"];
+    let flags = ["-d", "--name", "one", "--network", "slirp4netns", "-p", "8099:80"];
+    podman.make("run", &flags, &script).ok()?;
+    let output = podman.call(&["port", "one"]).ok()?;
+    ensure_eq!(output.stdout, "80/tcp -> 0.0.0.0:8099\n", "podman port");
+    wait_until(podman.env().shared.limit, "an answer at the port", || {
+        let client = podman.env().command(&["busybox", "nc", "127.0.0.1", "8099"]);
+        Ok((client.output()?.stdout == "greeting\n").then_some(()))
+    })?;
+    podman.end()
 }

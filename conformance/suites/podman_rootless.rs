@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use super::asked::{self, Client};
+use super::asked::Client;
 use super::podman::Podman;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::delegated::Delegated;
@@ -30,9 +30,6 @@ pub const CASES: &[Case] = &[
     Case::new("podman-user/errors", errors).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/ids-that-podman-chooses", auto).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/exec-top-stop", exec).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/terminals", terminals).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/kill-restart-and-rm", life).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/build", build).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
@@ -84,50 +81,6 @@ fn auto(env: &mut Env) -> Outcome {
     // Two containers have no id in common.
     ensure_eq!((one[0], one[2], two[0], two[2]), (0, 500, 0, 500), "{one:?} {two:?}");
     ensure!(one[1].abs_diff(two[1]) >= 500, "{one:?} {two:?}");
-    podman.end()
-}
-
-fn exec(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
-    podman.run(&["-d", "--name", "a"], &["sleep", "1000"]).ok()?;
-    let output = podman.call(&["exec", "--user", "5", "a", "id", "-u"]).ok()?;
-    ensure_eq!(output.stdout, "5\n", "output of exec");
-    podman.call(&["exec", "a", "sh", "-c", "exit 9"]).exits(9)?;
-    let output = podman.call(&["top", "a", "comm"]).ok()?;
-    ensure!(output.stdout.contains("sleep"), "{output}");
-    let (id, known) = (podman.inspect("a", "{{.Id}}")?, podman.known_to_the_runtime()?);
-    ensure!(known.lines().any(|known| known == id), "the runtime knows only {known:?}");
-    podman.call(&["stop", "-t", "0", "a"]).ok()?;
-    let output = podman.call(&["inspect", "--format", "{{.State.ExitCode}}", "a"]).ok()?;
-    ensure_eq!(output.stdout, "137\n", "exit code");
-    podman.end()
-}
-
-fn terminals(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
-    asked::run_terminal(&podman)?;
-    podman.start("a", "sleep 1000")?;
-    asked::exec_terminal(&podman, "a")?;
-    podman.end()
-}
-
-fn life(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
-    podman.start(
-        "a",
-        "trap 'echo caught; exit 6' USR1; echo ready; while true; do sleep 0.02; done",
-    )?;
-    podman.wait_logs("a", "ready")?;
-    let follow = podman.call(&["logs", "-f", "a"]).spawn()?;
-    follow.wait_for_stdout("ready")?;
-    podman.call(&["kill", "-s", "USR1", "a"]).ok()?;
-    ensure_eq!(podman.call(&["wait", "a"]).ok()?.stdout, "6\n", "exit code");
-    ensure_eq!(follow.wait()?.stdout, "ready\ncaught\n", "logs -f");
-    podman.call(&["start", "a"]).ok()?;
-    podman.call(&["restart", "-t", "0", "a"]).ok()?;
-    podman.call(&["exec", "a", "true"]).ok()?;
-    podman.call(&["rm", "-f", "-t", "0", "a"]).ok()?;
-    ensure_eq!(podman.call(&["ps", "-aq"]).ok()?.stdout, "", "containers");
     podman.end()
 }
 

@@ -20,24 +20,20 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's 
 pub const CASES: &[Case] = &[
     case("podman/run-exit-codes", exit_codes, PODMAN),
     case("podman/run-streams", streams, NATIVE),
-    case("podman/run-what-the-flags-ask-for", flags, NATIVE),
     case("podman/run-default-container", default_container, PODMAN),
     case("podman/run-mounts", mounts, PODMAN),
     case("podman/run-limits", limits, PODMAN),
     case("podman/run-user-namespace", user_namespace, NATIVE),
     case("podman/run-ids-that-podman-chooses", auto, NATIVE),
     case("podman/run-joins-a-container", joins, NATIVE),
-    case("podman/run-terminal", terminal, NATIVE),
     case("podman/errors-without-json-support", plain_errors, NATIVE),
     case("podman/logs", logs, NATIVE),
     case("podman/exec", exec, PODMAN),
-    case("podman/exec-terminal", exec_terminal, NATIVE),
     case("podman/stop-sends-term-then-kill", stop, PODMAN),
     case("podman/kill", kill, NATIVE),
     case("podman/rm", rm, NATIVE),
     case("podman/start-again", start_again, NATIVE),
     case("podman/create-start-attach", create_start, NATIVE),
-    case("podman/top-and-inspect", top, NATIVE),
 ];
 
 const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static [Need]) -> Case {
@@ -80,14 +76,6 @@ fn default_container(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     asked::default_container(&podman)?;
     podman.run(&["--rm"], &["cat", "/run/.containerenv"]).ok()?;
-    podman.end()
-}
-
-fn flags(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    asked::process_flags(&podman)?;
-    let report = podman.report(&["--umask", "0077"])?;
-    ensure_eq!(report["status"]["Umask"], "0077", "umask");
     podman.end()
 }
 
@@ -160,12 +148,6 @@ fn joins(env: &mut Env) -> Outcome {
     podman.end()
 }
 
-fn terminal(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    asked::run_terminal(&podman)?;
-    podman.end()
-}
-
 fn logs(env: &mut Env) -> Outcome {
     let podman = Podman::new(env)?;
     podman.start("talker", "echo one; echo two >&2; exit 3")?;
@@ -183,13 +165,6 @@ fn exec(env: &mut Env) -> Outcome {
     let output = podman.call(&["exec", "host", "nosuch"]).exits(127)?;
     ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
     podman.call(&["exec", "host", "/etc/passwd"]).exits(126)?;
-    podman.end()
-}
-
-fn exec_terminal(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    podman.start("host", "sleep 1000")?;
-    asked::exec_terminal(&podman, "host")?;
     podman.end()
 }
 
@@ -265,17 +240,5 @@ fn create_start(env: &mut Env) -> Outcome {
     ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "initialized", "status after init");
     let output = podman.call(&["start", "--attach", "one"]).exits(6)?;
     ensure_eq!(output.stdout, "attached\n", "stdout");
-    podman.end()
-}
-
-fn top(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    podman.start("one", "sleep 1000")?;
-    let output = podman.call(&["top", "one", "pid", "comm"]).ok()?;
-    ensure!(output.stdout.contains("sleep") || output.stdout.contains("sh"), "{output}");
-    let runtime = podman.inspect("one", "{{.OCIRuntime}}")?;
-    ensure_eq!(runtime, env.shared.runtime.to_string_lossy(), "the runtime that podman used");
-    let (id, known) = (podman.inspect("one", "{{.Id}}")?, podman.known_to_the_runtime()?);
-    ensure!(known.lines().any(|known| known == id), "the runtime knows only {known:?}");
     podman.end()
 }
