@@ -35,6 +35,12 @@ pub const CASES: &[Case] = &[
         .not_on(CRUN),
     Case::new("checkpoint/mounts", mounts).needs(CRIU).not_on(CRUN),
     Case::new("checkpoint/limits-and-device-rules", limits).needs(CRIU).not_on(CRUN),
+    Case::new("checkpoint/pre-dump-and-parent-path", pre_dump).needs(CRIU).not_on(CRUN),
+    Case::new("checkpoint/joined-network-namespace", joined).needs(CRIU).not_on(CRUN),
+    Case::new("checkpoint/hooks", hooks).needs(CRIU).not_on(&[
+        (Peer::Runc, "runc 1.1 saves another status in the state"),
+        (Peer::Crun, "crun 1.8.1 has other flags and messages"),
+    ]),
     Case::new("checkpoint/failed-dump-leaves-it-running", failed_dump).needs(CRIU).not_on(WORDS),
     Case::new("checkpoint/failed-restore-leaves-nothing", failed_restore).needs(CRIU).not_on(WORDS),
     Case::new("checkpoint/not-of-a-created-container", created).not_on(CRUN),
@@ -388,6 +394,72 @@ fn limits(env: &mut Env) -> Outcome {
     let output = env.exec(&counter.id, &["--cap", "CAP_MKNOD"], &["sh", "-c", script]).output()?;
     ensure!(output.stderr.contains("not permitted"), "a disk can be read: {output}");
     Ok(())
+}
+
+fn pre_dump(env: &mut Env) -> Outcome {
+    let counter = Counter::start(env, env.bundle()?, "c")?;
+    let before = env.dir.join("before");
+    let words = ["checkpoint", "--pre-dump", "--image-path", &*before.to_string_lossy()];
+    env.runtime(&[&words[..], &[&counter.id]].concat()).ok()?;
+    ensure!(before.join("pagemap-1.img").is_file(), "no memory in the images");
+    ensure!(!before.join("core-1.img").exists(), "more than memory in the images");
+    let number = counter.number(env)?;
+    counter.counts_on(env, number)?;
+    counter.checkpoint(env, &["--parent-path", "../before"]).exits(1)?;
+    fs::create_dir(&counter.images)?;
+    counter.checkpoint(env, &["--parent-path", "../before", "--auto-dedup"]).ok()?;
+    ensure!(PathBuf::from(&counter.images).join("parent").exists(), "no link to the parent");
+    let saved = counter.number(env)?;
+    counter.restore(env, &["--auto-dedup"]).ok()?;
+    counter.counts_on(env, saved)
+}
+
+fn joined(env: &mut Env) -> Outcome {
+    let other = env.bundle_with(&["sleep", "1000"])?;
+    let other = env.detach(&other, "other", &[])?;
+    let path = format!("/proc/{}/ns/net", env.pid(&other)?);
+    let mut bundle = env.bundle()?;
+    bundle.namespace("network", Some(&path))?;
+    let counter = Counter::start(env, bundle, "c")?;
+    counter.checkpoint(env, &[]).ok()?;
+    let saved = counter.number(env)?;
+    counter.restore(env, &["--empty-ns", "network"]).ok()?;
+    counter.counts_on(env, saved)?;
+    let own = fs::read_link(format!("/proc/{}/ns/net", env.pid(&counter.id)?))?;
+    ensure_eq!(own, fs::read_link(&path)?, "network namespace");
+    Ok(())
+}
+
+fn hooks(env: &mut Env) -> Outcome {
+    let notes = env.dir.join("notes");
+    let mut bundle = env.bundle()?;
+    let mut list = serde_json::Map::new();
+    for kind in ["prestart", "createRuntime", "poststop"] {
+        let body = format!("(echo {kind}; cat; echo) >> {}", notes.display());
+        let hook = super::hooks::script(env, kind, &body)?;
+        list.insert(kind.to_owned(), json!([{"path": hook}]));
+    }
+    bundle.set("/hooks", Value::Object(list))?;
+    let counter = Counter::start(env, bundle, "c")?;
+    fs::remove_file(&notes)?;
+    counter.checkpoint(env, &[]).ok()?;
+    let text = fs::read_to_string(&notes)?;
+    ensure!(text.starts_with("poststop\n"), "after checkpoint: {text}");
+    fs::remove_file(&notes)?;
+    counter.restore(env, &[]).ok()?;
+    let text = fs::read_to_string(&notes)?;
+    let pid = format!("\"pid\":{}", env.pid(&counter.id)?);
+    let lines: Vec<&str> = text.lines().collect();
+    ensure_eq!(lines.len(), 4, "lines of {text}");
+    ensure_eq!((lines[0], lines[2]), ("prestart", "createRuntime"), "hooks of restore");
+    ensure!(lines[1].contains(&pid) && lines[3].contains(&pid), "no {pid} in {text}");
+    // A hook that fails is the end of it.
+    counter.checkpoint(env, &[]).ok()?;
+    super::hooks::script(env, "createRuntime", "echo no network >&2; exit 3")?;
+    let words = ["restore", "-d", "--image-path", &counter.images, "-b", &counter.dir()];
+    let output = env.runtime(&[&words[..], &[&counter.id]].concat()).exits(1)?;
+    ensure!(output.stderr.contains("createRuntime hook #0"), "no word of it: {output}");
+    env.nothing_left()
 }
 
 fn failed_dump(env: &mut Env) -> Outcome {

@@ -11,6 +11,7 @@ use crate::{ensure, ensure_eq};
 
 const PODMAN: &[Need] =
     &[Need::Native, Need::Controllers, Need::Command("podman"), Need::Command("conmon")];
+const WITH_CRIU: &[Need] = &[Need::Criu, Need::Command("podman"), Need::Command("conmon")];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
 /// The cases of this part.
@@ -20,6 +21,7 @@ pub const CASES: &[Case] = &[
     case("podman/build", build, PODMAN),
     case("podman/configured-runtime", configured, PODMAN),
     case("podman/change-of-runtime", change, PODMAN),
+    case("podman/checkpoint-and-restore", checkpoint, WITH_CRIU),
 ];
 
 const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static [Need]) -> Case {
@@ -132,5 +134,26 @@ fn change(env: &mut Env) -> Outcome {
         podman.call(&["restart", "-t", "0", name]).ok()?;
         podman.call(&["exec", name, "true"]).ok()?;
     }
+    podman.end()
+}
+
+fn checkpoint(env: &mut Env) -> Outcome {
+    let podman = Podman::new(env)?;
+    podman.start("one", "i=0; while :; do i=$((i+1)); echo count $i; sleep 0.1; done")?;
+    podman.wait_logs("one", "count 3")?;
+    podman.call(&["container", "checkpoint", "--keep", "one"]).ok()?;
+    ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "exited", "status");
+    podman.call(&["container", "restore", "one"]).ok()?;
+    ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "running", "status");
+    podman.call(&["exec", "one", "true"]).ok()?;
+    let file = podman.dir.join("one.tar").to_string_lossy().into_owned();
+    podman.call(&["container", "checkpoint", "--export", &file, "one"]).ok()?;
+    podman.call(&["rm", "one"]).ok()?;
+    podman.call(&["container", "restore", "--import", &file, "--name", "two"]).ok()?;
+    podman.wait_logs("two", "count")?;
+    let logs = podman.call(&["logs", "two"]).ok()?.stdout;
+    // The log goes with the archive.
+    let begun = logs.lines().filter(|line| *line == "count 1").count();
+    ensure!(begun <= 1, "it began anew: {logs}");
     podman.end()
 }
