@@ -10,10 +10,11 @@ use serde_json::{Value, json};
 
 use super::Loaded;
 use crate::bundle::unpack_missing;
+use crate::changes::{Change, Kind, changes};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, ImageConfig, Platform, media_type};
-use crate::layer::{self, Budget, Decoder, Form, Limits, bounded};
+use crate::layer::{self, Budget, Content, Decoder, Limits, bounded};
 use crate::reference::Reference;
 use crate::store::{MARK, Session, Store, StoredImage};
 
@@ -67,7 +68,7 @@ fn import_into(store: &Store, origin: Origin, recipe: &Recipe) -> Result<Loaded>
         Origin::Tarball(source) => tarball(store, &session, source, recipe.limits)?,
         Origin::Directory(path) => {
             let directory = File::open(&path).map_err(Error::io("open", &path))?;
-            tree(store, &session, &directory, Form::Tree, recipe.compression)?
+            tree(store, &session, &directory, Content::Tree, recipe.compression)?
         }
     };
     let config = json!({
@@ -84,7 +85,7 @@ fn import_into(store: &Store, origin: Origin, recipe: &Recipe) -> Result<Loaded>
 /// Makes an image of a bundle's rootfs: the image that it was made of, and a layer of what changed.
 ///
 /// # Errors
-/// [`Error::Document`] if the directory is no overlay bundle, or its image is no more in the store,
+/// [`Error::Document`] if the directory is no bundle, or its image is no more in the store,
 /// [`Error::Entry`] for a file that can't be read, or those of the store.
 pub fn commit(store: &Store, bundle: &Path, recipe: &Recipe) -> Result<Loaded> {
     store.all_or_nothing(|store| commit_into(store, bundle, recipe))
@@ -108,13 +109,13 @@ fn commit_into(store: &Store, bundle: &Path, recipe: &Recipe) -> Result<Loaded> 
         .find(|image| Some(image.descriptor.digest) == digest)
         .ok_or_else(|| refuse("its image is not in the store any more"))?;
     let upper = bundle.join("overlay/upper");
-    let directory = match File::open(&upper) {
+    let made = match File::open(&upper) {
+        Ok(upper) => tree(store, &session, &upper, Content::Upper, recipe.compression)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(refuse("is no overlay bundle: nobody noted what changed"));
+            copied(store, &session, bundle, recipe)?
         }
-        result => result.map_err(Error::io("open", &upper))?,
+        Err(error) => return Err(Error::io("open", &upper)(error)),
     };
-    let made = tree(store, &session, &directory, Form::Overlay, recipe.compression)?;
     let manifest = store.manifest(&image)?;
     let bytes = store.read_document(&manifest.config)?;
     let config: Value = serde_json::from_slice(&bytes).map_err(|source| Error::Json {
@@ -122,6 +123,24 @@ fn commit_into(store: &Store, bundle: &Path, recipe: &Recipe) -> Result<Loaded> 
         source,
     })?;
     finish(store, recipe, config, manifest.layers, made, "imagectl commit")
+}
+
+/// Makes a layer of what changed in a bundle with files of its own.
+fn copied(
+    store: &Store,
+    session: &Session,
+    bundle: &Path,
+    recipe: &Recipe,
+) -> Result<(Descriptor, Digest)> {
+    let changes = changes(store, bundle, recipe.limits)?;
+    let (gone, there): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| change.kind == Kind::Deleted);
+    let paths = |changes: Vec<Change>| changes.into_iter().map(|change| change.path).collect();
+    let (there, gone): (Vec<Vec<u8>>, Vec<Vec<u8>>) = (paths(there), paths(gone));
+    let rootfs = bundle.join("rootfs");
+    let directory = File::open(&rootfs).map_err(Error::io("open", &rootfs))?;
+    let content = Content::Changes { there: &there, gone: &gone };
+    tree(store, session, &directory, content, recipe.compression)
 }
 
 /// Adds the layer to the config and the image to the store.
@@ -232,7 +251,7 @@ fn tree(
     store: &Store,
     session: &Session,
     directory: &File,
-    form: Form,
+    content: Content<'_>,
     compression: Compression,
 ) -> Result<(Descriptor, Digest)> {
     let path = session.fresh("commit");
@@ -240,18 +259,18 @@ fn tree(
     let done = Error::io("write", &path);
     let (media_type, diff_id, blob) = match compression {
         Compression::None => {
-            let tar = layer::pack(directory.as_fd(), form, Counted::new(blob))?;
+            let tar = layer::pack(directory.as_fd(), content, Counted::new(blob))?;
             let (diff_id, blob) = (tar.hasher.finish(), tar.sink);
             (media_type::OCI_LAYER, diff_id, blob)
         }
         Compression::Gzip => {
             let gzip = flate2::write::GzEncoder::new(blob, flate2::Compression::default());
-            let tar = layer::pack(directory.as_fd(), form, Counted::new(gzip))?;
+            let tar = layer::pack(directory.as_fd(), content, Counted::new(gzip))?;
             (media_type::OCI_LAYER_GZIP, tar.hasher.finish(), tar.sink.finish().map_err(done)?)
         }
         Compression::Zstd => {
             let zstd = zstd::Encoder::new(blob, 3).map_err(Error::step("set up zstd"))?;
-            let tar = layer::pack(directory.as_fd(), form, Counted::new(zstd))?;
+            let tar = layer::pack(directory.as_fd(), content, Counted::new(zstd))?;
             (media_type::OCI_LAYER_ZSTD, tar.hasher.finish(), tar.sink.finish().map_err(done)?)
         }
     };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FlockOperation;
 
 use super::id_map::IdMaps;
-use super::overlay::Overlay;
+use super::overlay::{Changes, Overlay};
 use super::settings::Settings;
 use super::spec::{Conversion, convert};
 use super::{MARK, Mark, overlay, rootfs, rootless, user, working_dir};
@@ -116,13 +116,13 @@ struct Bundle<'a> {
 
 impl Bundle<'_> {
     fn fill(&self) -> Result<()> {
+        // The mark comes first: a bundle half made can be removed like any other.
+        self.write_json(MARK, &self.mark())?;
         let rootfs = self.path.join("rootfs");
         std::fs::DirBuilder::new()
             .mode(0o755)
             .create(&rootfs)
             .map_err(Error::io("make the directory", &rootfs))?;
-        // The mark comes first: a bundle half made can be removed like any other.
-        self.write_json(MARK, &self.mark())?;
         let mut overlay = None;
         match self.options.copy {
             true => self.copy(&rootfs)?,
@@ -171,6 +171,13 @@ impl Bundle<'_> {
         let directory = File::open(rootfs).map_err(Error::io("open", rootfs))?;
         let name = self.image.name();
         let limits = self.options.limits;
+        let diff_ids = &self.config.rootfs.diff_ids;
+        // Layers that are unpacked already need not be once more.
+        if diff_ids.iter().all(|diff_id| self.store.has_layer(diff_id))
+            && rustix::process::geteuid().is_root()
+        {
+            return self.store.stack(name, diff_ids)?.copy_into(directory.as_fd());
+        }
         rootfs::unpack_into(
             self.store,
             name,
@@ -194,7 +201,7 @@ impl Bundle<'_> {
         super::unpack_missing(self.store, name, &self.manifest, &self.config, limits)?;
         let stack = self.store.stack(name, &self.config.rootfs.diff_ids)?;
         self.store.use_layers(self.path, &stack.diff_ids())?;
-        overlay::mount(self.path, &self.path.join("rootfs"), &stack)
+        overlay::mount(self.path, &self.path.join("rootfs"), &stack, Changes::Last)
     }
 
     fn mark(&self) -> Mark {

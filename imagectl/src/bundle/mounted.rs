@@ -12,7 +12,7 @@ use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
 
 use super::create::remove_entry;
-use super::overlay;
+use super::overlay::{self, Changes};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::layer::Limits;
@@ -89,7 +89,8 @@ pub fn mount(
         super::unpack_missing(store, image.name(), &manifest, &config, limits)?;
         let stack = store.stack(image.name(), &config.rootfs.diff_ids)?;
         store.use_layers(&state, &stack.diff_ids())?;
-        overlay::mount(&state, &mounted.path, &stack)?;
+        // What is written goes with the mount: nothing of it is worth a sync.
+        overlay::mount(&state, &mounted.path, &stack, Changes::Volatile)?;
         if !writable {
             // Not before: directories' metadata may have to be set in it.
             let flags = MountFlags::BIND | MountFlags::RDONLY;

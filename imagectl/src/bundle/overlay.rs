@@ -17,6 +17,15 @@ use crate::user_namespace;
 /// What the kernel takes as mount options, in bytes: a page with its NUL.
 const OPTION_LIMIT: usize = 4095;
 
+/// What becomes of changes when the machine loses power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// What was synced lasts. Unmounting syncs the whole file system that the upper directory is on.
+    Last,
+    /// They are worth nothing then, and the kernel never syncs them.
+    Volatile,
+}
+
 /// An overlay's directories.
 #[derive(Debug)]
 pub struct Overlay {
@@ -47,7 +56,7 @@ impl Overlay {
 
 /// Mounts the layers at `rootfs`; changes go to `bundle/overlay/upper`. Needs root, of a user namespace
 /// at least: there the kernel (5.11) takes whiteouts' attributes from `user.overlay.*`.
-pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<Overlay> {
+pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack, changes: Changes) -> Result<Overlay> {
     let upper = bundle.join("overlay/upper");
     let work = bundle.join("overlay/work");
     for (path, mode) in
@@ -67,7 +76,13 @@ pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<Overlay> {
         lower.push(empty);
     }
     let overlay = Overlay { lower, upper, work };
-    overlay.mount(rootfs)?;
+    match changes {
+        Changes::Last => overlay.mount(rootfs, b"")?,
+        // Kernels before 5.10 don't know it.
+        Changes::Volatile => {
+            overlay.mount(rootfs, b",volatile").or_else(|_| overlay.mount(rootfs, b""))?
+        }
+    }
     let mounted = || -> Result<()> {
         let rootfs: OwnedFd = open(rootfs)?.into();
         stack.resolve_implied(Some(&rootfs))
@@ -80,9 +95,12 @@ pub fn mount(bundle: &Path, rootfs: &Path, stack: &Stack) -> Result<Overlay> {
 }
 
 impl Overlay {
-    fn mount(&self, rootfs: &Path) -> Result<()> {
+    fn mount(&self, rootfs: &Path, more: &[u8]) -> Result<()> {
         let Self { lower, upper, work } = self;
-        let paths = options(lower, upper, work).join(&b","[..]);
+        let options = |lower: &[PathBuf]| {
+            [options(lower, upper, work).join(&b","[..]), more.to_vec()].concat()
+        };
+        let paths = options(lower);
         let handles: Vec<File>;
         let data = if paths.len() <= OPTION_LIMIT {
             paths
@@ -91,7 +109,7 @@ impl Overlay {
             handles = lower.iter().map(|path| open(path)).collect::<Result<_>>()?;
             let short = |file: &File| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
             let lower: Vec<PathBuf> = handles.iter().map(short).collect();
-            options(&lower, upper, work).join(&b","[..])
+            options(&lower)
         };
         if data.len() > OPTION_LIMIT {
             return Err(Error::Document {

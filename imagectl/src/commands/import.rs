@@ -29,7 +29,7 @@ pub struct Import {
 
 #[derive(Debug, Args)]
 pub struct Commit {
-    /// The bundle, an overlay
+    /// The bundle
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
     #[command(flatten)]

@@ -278,11 +278,11 @@ pub(super) fn list_xattrs(fd: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {
     Ok(names.split(|b| *b == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
 }
 
-/// Gives the directory `to` the owner, mode, attributes and times of `from`.
+/// Gives the file or directory `to` the owner, mode, attributes and times of `from`.
 ///
 /// # Errors
 /// [`Error::Step`] or [`Error::Refused`] naming the step.
-pub fn copy_directory_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+pub fn copy_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let stat = rustix::fs::fstat(from).map_err(Error::step("stat"))?;
     let mut xattrs = Vec::new();
     for name in list_xattrs(from).map_err(Error::step("list extended attributes"))? {

@@ -4,6 +4,7 @@
 mod ahead;
 mod apply;
 mod bounds;
+mod clone;
 mod decompress;
 mod directories;
 mod hashing;
@@ -25,10 +26,11 @@ use crate::image::Descriptor;
 
 pub use apply::{Form, LayerRecord, Ownership, Target};
 pub use bounds::{Budget, Limits};
+pub use clone::Cloner;
 pub use decompress::Decoder;
 pub use listing::{Listing, Node, NodeKind};
-pub use metadata::copy_directory_metadata;
-pub use pack::pack;
+pub use metadata::copy_metadata;
+pub use pack::{Content, pack};
 pub use path::EntryPath;
 pub use remove::remove_tree;
 

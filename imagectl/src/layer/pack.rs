@@ -1,7 +1,7 @@
 //! From a directory tree to a layer's archive: a whole tree, or an overlay's upper directory as the
 //! changes that it is.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,16 +21,39 @@ const DEPTH_LIMIT: usize = 256;
 /// Names and values.
 type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// What of a directory becomes the layer.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// All of it.
+    Tree,
+    /// All of it, an overlay's upper directory: overlayfs' marks become whiteouts.
+    Upper,
+    /// What changed in it.
+    Changes {
+        /// Paths that are there; what is below a directory is named for itself.
+        there: &'a [Vec<u8>],
+        /// Paths that are not.
+        gone: &'a [Vec<u8>],
+    },
+}
+
 /// Writes what the directory holds, in the order of names. Sockets are left out, as they mean nothing
-/// without who listens. In [`Form::Overlay`], overlayfs' marks become whiteouts.
+/// without who listens.
 ///
 /// # Errors
 /// [`Error::Entry`] for what can't be read, [`Error::Step`] for the sink's.
-pub fn pack<W: Write>(directory: BorrowedFd<'_>, form: Form, sink: W) -> Result<W> {
+pub fn pack<W: Write>(directory: BorrowedFd<'_>, content: Content<'_>, sink: W) -> Result<W> {
+    let form = match content {
+        Content::Upper => Form::Overlay,
+        Content::Tree | Content::Changes { .. } => Form::Tree,
+    };
     let opaque = Ownership::of_caller().opaque_attribute();
     let mut packer = Packer { writer: Writer::new(sink), form, opaque, names: HashMap::new() };
     let stat = rustix::fs::fstat(directory).map_err(Error::step("stat the directory"))?;
-    packer.directory(directory, &stat, b"", 0)?;
+    match content {
+        Content::Tree | Content::Upper => packer.directory(directory, &stat, b"", 0)?,
+        Content::Changes { there, gone } => packer.changes(directory, there, gone)?,
+    }
     packer.writer.finish().map_err(Error::step("write the layer"))
 }
 
@@ -43,6 +66,66 @@ struct Packer<W> {
 }
 
 impl<W: Write> Packer<W> {
+    /// The changed paths, each with the directories on its way, and whiteouts of those that are gone.
+    fn changes(&mut self, root: BorrowedFd<'_>, there: &[Vec<u8>], gone: &[Vec<u8>]) -> Result<()> {
+        let mut written = BTreeSet::new();
+        self.way(root, b"", &mut written)?;
+        for path in gone {
+            let (parent, name) = split(path);
+            // Where a file took its directory's place, that says it.
+            if self.way(root, parent, &mut written)?.is_some() {
+                self.mark(parent, name)?;
+            }
+        }
+        for path in there {
+            let at = |source| entry_error(path, source);
+            let (parent, name) = split(path);
+            let Some(parent) = self.way(root, parent, &mut written)? else { continue };
+            match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+                // Somebody still works there.
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(at(Error::step("stat")(errno))),
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                    self.way(root, path, &mut written)?;
+                }
+                Ok(_) => self.child(parent.as_fd(), name, path.clone(), 0)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a directory, and writes it and those above it if they are not yet. `None` if it is none.
+    fn way(
+        &mut self,
+        root: BorrowedFd<'_>,
+        path: &[u8],
+        written: &mut BTreeSet<Vec<u8>>,
+    ) -> Result<Option<OwnedFd>> {
+        let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
+        let ends = slashes.map(|(at, _)| at).chain([path.len()]);
+        let mut here = open(root, b".", OFlags::RDONLY | OFlags::DIRECTORY)
+            .map_err(Error::step("open the directory"))?;
+        let mut begin = 0;
+        for end in [0].into_iter().chain(ends.filter(|end| *end > 0)) {
+            let at = |source| entry_error(&path[..end], source);
+            if end > 0 {
+                let name = &path[begin..end];
+                here = match open(here.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY) {
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+                    result => result.map_err(Error::step("open the directory")).map_err(at)?,
+                };
+                begin = end + 1;
+            }
+            if written.insert(path[..end].to_vec()) {
+                let stat = rustix::fs::fstat(&here).map_err(Error::step("stat")).map_err(at)?;
+                let (xattrs, _) = self.xattrs(here.as_fd()).map_err(at)?;
+                let shown = [if end == 0 { b"." } else { &path[..end] }, b"/"].concat();
+                self.write(&entry(shown, Kind::Directory, &stat, xattrs), io::empty())?;
+            }
+        }
+        Ok(Some(here))
+    }
+
     fn directory(
         &mut self,
         directory: BorrowedFd<'_>,
@@ -188,7 +271,7 @@ impl<W: Write> Packer<W> {
 }
 
 /// The attributes of what can't be opened.
-fn special_xattrs(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Xattrs> {
+pub(super) fn special_xattrs(directory: BorrowedFd<'_>, name: &[u8]) -> Result<Xattrs> {
     let path = [format!("/proc/self/fd/{}/", directory.as_raw_fd()).as_bytes(), name].concat();
     let mut names = vec![0_u8; 64 << 10];
     let length = match rustix::fs::llistxattr(path.as_slice(), &mut names[..]) {
@@ -225,6 +308,14 @@ fn entry(path: Vec<u8>, kind: Kind, stat: &Stat, mut xattrs: Xattrs) -> Entry {
         size: 0,
         sparse: None,
         xattrs,
+    }
+}
+
+/// Directory and last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
     }
 }
 

@@ -157,6 +157,24 @@ impl Store {
                 false => self.forget_bundle(&record.id)?,
             }
         }
+        if !how.dry_run {
+            self.sweep_marks()?;
+        }
         Ok(layers)
+    }
+
+    /// Removes what commands left that were killed before they wrote their record. Nobody may be making
+    /// a bundle.
+    fn sweep_marks(&self) -> Result<()> {
+        let directory = self.root.join("bundles");
+        for entry in fs::read_dir(&directory).map_err(Error::io("read", &directory))? {
+            let path = entry.map_err(Error::io("read", &directory))?.path();
+            let begun = path.extension().is_some_and(|extension| extension == "tmp");
+            let link = path.extension().is_some_and(|extension| extension == LINK);
+            if begun || link && !path.with_extension("").exists() {
+                fs::remove_file(&path).map_err(Error::io("remove", path))?;
+            }
+        }
+        Ok(())
     }
 }

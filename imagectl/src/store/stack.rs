@@ -1,5 +1,7 @@
 //! An image's unpacked layers as overlayfs stacks them, and what a plain stack gets wrong.
 
+mod copy;
+
 use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,7 +13,7 @@ use rustix::io::Errno;
 use super::Store;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::layer::{LayerRecord, Ownership, copy_directory_metadata};
+use crate::layer::{LayerRecord, Ownership, copy_metadata};
 
 /// The layers that count, the topmost first.
 pub struct Stack {
@@ -93,7 +95,7 @@ impl Stack {
     /// [`Error::Step`].
     pub fn describe_root(&self, upper: impl AsFd) -> Result<()> {
         match self.layers.iter().find(|layer| layer.record.root) {
-            Some(layer) => copy_directory_metadata(layer.tree.as_fd(), upper.as_fd()),
+            Some(layer) => copy_metadata(layer.tree.as_fd(), upper.as_fd()),
             None => Ok(()),
         }
     }
@@ -204,7 +206,7 @@ impl Stack {
                     let (false, Some(rootfs)) = (covered, rootfs) else { return Ok(()) };
                     let shown = open(rootfs, path, OFlags::RDONLY)
                         .map_err(Error::step("open the directory"))?;
-                    return copy_directory_metadata(real.as_fd(), shown.as_fd());
+                    return copy_metadata(real.as_fd(), shown.as_fd());
                 }
                 Held::Directory(_) | Held::OpaqueDirectory(_) | Held::Hidden => return Ok(()),
                 Held::Other => {

@@ -96,11 +96,41 @@ fn overlay_copy_and_unpack_agree() {
         "$imagectl unbundle c >/dev/null; ! test -e c",
     );
     let unpacked = script(&format!("$imagectl unpack {reference} u >/dev/null"), "u", "rm -r u");
+    // The copy before was of the unpacked layers, this one is of the blobs.
+    let blobs = script(
+        &format!(
+            "mv store/layers l; mkdir store/layers; $imagectl bundle --copy {reference} d >/dev/null"
+        ),
+        "d/rootfs",
+        "$imagectl unbundle d >/dev/null; rmdir store/layers; mv l store/layers",
+    );
+    assert_eq!(blobs, copy);
     assert!(copy.ends_with(EXPECTED), "{copy}");
     assert_eq!(overlay, copy);
     assert_eq!(unpacked, copy);
     // The directory that the last layer only implied keeps what the first said of it.
     assert!(copy.starts_with("/implied 755 7 8 1000\n"), "{copy}");
+}
+
+/// Where the file system has reflinks, a copy's files share their data with the store's layers.
+#[test]
+fn a_copy_shares_its_data_where_the_file_system_can() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let data = "data".repeat(100_000);
+    let tars = [Archive::new().file("a", &data).tar(), Archive::new().file("b", "x").tar()];
+    registry.image("x", "t", &tars, json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    let said = sandbox.script(&format!(
+        "truncate -s 400M disk; mkfs.xfs -q -m reflink=1 disk; mkdir m; mount -o loop disk m
+         imagectl=\"${{imagectl%% *}} --store m/store\"
+         $imagectl pull -q --tls-verify=false {reference} >/dev/null; $imagectl bundle --copy {reference} m/b >/dev/null
+         sync; filefrag -v m/b/rootfs/a m/store/layers/*/fs/a | grep -c shared; cat m/b/rootfs/b
+         $imagectl unpack {reference} plain >/dev/null; cmp m/b/rootfs/a plain/a
+         $imagectl bundle --copy {reference} elsewhere >/dev/null; cmp elsewhere/rootfs/a plain/a
+         $imagectl unbundle m/b elsewhere >/dev/null; umount m",
+    ));
+    assert_eq!(said, "2\nx");
 }
 
 #[test]

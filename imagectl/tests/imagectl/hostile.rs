@@ -139,6 +139,55 @@ fn single_layers_are_refused() {
     }
 }
 
+/// The same by way of every command that takes an archive from somewhere else.
+#[test]
+fn every_command_refuses_them() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    let image = "docker.io/library/x:latest";
+    for (name, archive, entry, word) in single_layers(outside.to_str().unwrap()) {
+        let tar = archive.tar();
+        let blob = imagectl::digest::Digest::of(&super::archive::gzip(&tar));
+        let says = |command: &str, error: &str, image: &str, layer: &imagectl::digest::Digest| {
+            // In a tree, what is deleted is just not there.
+            let word = if name == "hardlink-to-whiteout" { "hard link" } else { word };
+            for part in [image, &format!("layer {layer}"), &format!("entry '{entry}'"), word] {
+                assert!(error.contains(part), "{name}, {command}: {part:?} is not in: {error}");
+            }
+            assert_untouched(&outside, name);
+        };
+        super::store::put_image(
+            &sandbox,
+            image,
+            std::slice::from_ref(&tar),
+            json!({ "Cmd": ["/x"] }),
+        );
+        for command in [
+            ["unpack", "x", "made"].as_slice(),
+            &["bundle", "--copy", "x", "made"],
+            &["bundle", "x", "made"],
+            &["mount", "x", "made"],
+        ] {
+            says(command[0], &sandbox.fails(command), image, &blob);
+            assert!(!sandbox.path.join("made").exists(), "{name}, {command:?}");
+            for directory in ["layers", "ingest", "bundles", "mounts"] {
+                let left = names(&sandbox.store().join(directory));
+                assert_eq!(left, [""; 0], "{name}, {command:?}: {directory}");
+            }
+        }
+        let other = Sandbox::new();
+        let store = sandbox.store();
+        says("load", &other.fails(&["load", store.to_str().unwrap()]), image, &blob);
+        other.assert_store_is_empty();
+        std::fs::write(other.path.join("x.tar"), &tar).unwrap();
+        let layer = imagectl::digest::Digest::of(&tar);
+        let error = other.fails(&["import", "x.tar", "localhost/y"]);
+        says("import", &error, "localhost/y:latest", &layer);
+        other.assert_store_is_empty();
+    }
+}
+
 fn prepare(outside: &Path) {
     std::fs::create_dir(outside).unwrap();
     std::fs::write(outside.join("secret"), "secret").unwrap();

@@ -97,6 +97,62 @@ fn a_store_survives_kills_at_any_moment() {
     assert!(early > 4, "{early} kills came in time, {late} too late");
 }
 
+/// Kills each command that makes something at some moments of its life; what it left is either whole or
+/// goes, and the same command succeeds afterwards.
+#[test]
+fn bundles_commits_and_imports_survive_kills() {
+    let registry = Registry::start();
+    registry.image("x", "t", &tars(), json!({ "Cmd": ["/x"] }));
+    let reference = format!("{}/x:t", registry.address);
+    let sandbox = Sandbox::new();
+    sandbox.pull(&reference);
+    sandbox.ok(&["unpack", &reference, "tree"]);
+    sandbox.ok(&["bundle", "--copy", &reference, "changed"]);
+    std::fs::write(sandbox.path.join("changed/rootfs/new"), noise()).unwrap();
+    let at = sandbox.path.join("b");
+    let commands: [&[&str]; 4] = [
+        &["bundle", "--copy", &reference, "b"],
+        &["bundle", &reference, "b"],
+        &["commit", "changed", "y"],
+        &["import", "tree", "y", "--cmd", "/x"],
+    ];
+    let blobs = names(&sandbox.store().join("blobs/sha256"));
+    let mut early = 0;
+    for command in commands {
+        let undo = || {
+            if at.join("imagectl.json").exists() {
+                sandbox.ok(&["unbundle", "b"]);
+            } else if at.exists() {
+                // Killed before it said whose it is: it holds nothing yet.
+                assert!(names(&at).iter().all(|name| name.ends_with(".tmp")), "{:?}", names(&at));
+                std::fs::remove_dir_all(&at).unwrap();
+            }
+            assert!(!at.exists());
+            if sandbox.ok(&["list"]).contains("library/y:latest") {
+                sandbox.ok(&["unpack", "y", "whole"]);
+                assert!(names(&sandbox.path.join("whole")).len() >= 303, "{command:?}");
+                std::fs::remove_dir_all(sandbox.path.join("whole")).unwrap();
+                sandbox.ok(&["rm", "y"]);
+            }
+        };
+        let began = Instant::now();
+        sandbox.ok(command);
+        let whole = began.elapsed();
+        undo();
+        for round in 0..5 {
+            early += u32::from(!kill(&sandbox, command, whole * round / 4));
+            check(&sandbox);
+            undo();
+            sandbox.ok(command);
+            undo();
+            sandbox.ok(&["gc"]);
+            assert_eq!(names(&sandbox.store().join("blobs/sha256")), blobs, "{command:?}");
+            assert_eq!(names(&sandbox.store().join("bundles")), [""; 0], "{command:?}");
+        }
+    }
+    assert!(early > 4, "{early} kills came in time");
+}
+
 #[test]
 fn garbage_is_not_collected_under_a_pull() {
     let registry = Registry::start();

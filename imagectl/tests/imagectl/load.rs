@@ -269,29 +269,72 @@ fn a_rootfs_becomes_an_image() {
     assert!(sandbox.fails(&["import", "rootfs", "y"]).contains("reserved for whiteouts"));
 }
 
+/// A bundle `b` with every kind of change in it, of the image `x`.
+const CHANGED: &str = r"$imagectl bundle $copy x b >/dev/null
+    rm b/rootfs/d/a b/rootfs/d/hard; echo new >b/rootfs/d/new; chmod 700 b/rootfs/d
+    rm -r b/rootfs/d; mkdir b/rootfs/d; echo only >b/rootfs/d/only; ln b/rootfs/d/only b/rootfs/l
+    setfattr -n user.note -v noted b/rootfs/l; touch -d 2001-02-03 b/rootfs/l
+    rm b/rootfs/null; ln -s /nowhere b/rootfs/null; rm b/rootfs/attr; mkdir -p b/rootfs/attr/sub";
+
 #[test]
 fn a_changed_rootfs_becomes_a_layer() {
-    let sandbox = with_image();
-    let shown = sandbox.script(
-        "$imagectl bundle x b >/dev/null
-         rm b/rootfs/d/a b/rootfs/d/hard; echo new >b/rootfs/d/new; chmod 700 b/rootfs/d
-         rm -r b/rootfs/d; mkdir b/rootfs/d; echo only >b/rootfs/d/only; ln b/rootfs/d/only b/rootfs/l
-         rm b/rootfs/null; ln -s /nowhere b/rootfs/null
-         $imagectl commit b y --cmd /y >/dev/null
-         cp -a b/rootfs now
-         $imagectl unbundle b >/dev/null
-         $imagectl unpack y then >/dev/null; ls -A then then/d; cat then/d/only
-         $imagectl bundle y c >/dev/null; ls -A c/rootfs/d; $imagectl unbundle c >/dev/null",
-    );
-    assert_eq!(shown, "then:\nattr\nd\nl\nlink\nnull\n\nthen/d:\nonly\nonly\nonly\n");
-    compare("commit", &tree(&sandbox, "now"), &tree(&sandbox, "then"));
-    let value: Value = serde_json::from_str(&sandbox.ok(&["inspect", "y"])).unwrap();
-    assert_eq!(value["layers"].as_array().unwrap().len(), 3);
-    assert_eq!(value["config"]["config"]["Cmd"], json!(["/y"]));
-    assert_eq!(value["platform"], "linux/amd64");
-    sandbox.ok(&["bundle", "--copy", "x", "copied"]);
-    let error = sandbox.fails(&["commit", "copied", "z"]);
-    assert!(error.contains("no overlay bundle"), "{error}");
+    for copy in ["", "--copy"] {
+        let sandbox = with_image();
+        let shown = sandbox.script(&format!(
+            "copy={copy}; {CHANGED}
+             $imagectl commit b y --cmd /y >/dev/null
+             cp -a b/rootfs now
+             $imagectl unbundle b >/dev/null
+             $imagectl unpack y then >/dev/null; ls -A then then/d; cat then/d/only
+             stat -c 'links %h' then/l; getfattr --only-values -n user.note then/d/only
+             $imagectl bundle y c >/dev/null; ls -A c/rootfs/d c/rootfs/attr; $imagectl unbundle c >/dev/null",
+        ));
+        let expected = "then:\nattr\nd\nl\nlink\nnull\n\nthen/d:\nonly\nonly\nlinks 2\n\
+                        notedc/rootfs/attr:\nsub\n\nc/rootfs/d:\nonly\n";
+        assert_eq!(shown, expected, "{copy}");
+        compare("commit", &tree(&sandbox, "now"), &tree(&sandbox, "then"));
+        let value: Value = serde_json::from_str(&sandbox.ok(&["inspect", "y"])).unwrap();
+        assert_eq!(value["layers"].as_array().unwrap().len(), 3);
+        assert_eq!(value["config"]["config"]["Cmd"], json!(["/y"]));
+        assert_eq!(value["platform"], "linux/amd64");
+    }
+}
+
+#[test]
+fn a_layer_of_changes_says_what_is_deleted() {
+    for (copy, opaque) in [("", "d/.wh..wh..opq\n"), ("--copy", "d/.wh.a\nd/.wh.b\nd/.wh.hard\n")] {
+        let sandbox = with_image();
+        let shown = sandbox.script(&format!(
+            "copy={copy}; {CHANGED}; rm b/rootfs/link
+             $imagectl commit b y >/dev/null; $imagectl unbundle b >/dev/null
+             layer=$($imagectl inspect --raw y | grep -o 'sha256:[0-9a-f]*' | tail -n 1)
+             tar -xOzf store/blobs/sha256/${{layer#*:}} >/dev/null; tar -tzf store/blobs/sha256/${{layer#*:}} | grep '[.]wh' | sort",
+        ));
+        // The directory where a file was has nothing to delete in it, and overlayfs marks it all the same.
+        let shown = shown.replace("attr/.wh..wh..opq\n", "");
+        assert_eq!(shown, format!(".wh.link\n{opaque}"), "{copy}");
+    }
+}
+
+#[test]
+fn what_fails_to_be_committed_leaves_nothing() {
+    for copy in ["", "--copy"] {
+        let sandbox = with_image();
+        let shown = sandbox.script(&format!(
+            "$imagectl bundle {copy} x b >/dev/null; echo x >b/rootfs/new; $imagectl gc >/dev/null
+             find store -type f | sort >before
+             ! $imagectl commit b y --max-entries 1 2>&1
+             touch b/rootfs/.wh.x; ! $imagectl commit b y 2>&1; rm b/rootfs/.wh.x
+             mv b/imagectl.json away; ! $imagectl commit b y 2>&1; mv away b/imagectl.json
+             find store -type f | sort | diff before - && echo same
+             $imagectl list | grep -c y: || true
+             $imagectl unbundle b >/dev/null",
+        ));
+        let words = ["more than 1", ".wh.x': the name is reserved", "imagectl.json", "same\n0\n"];
+        for word in words {
+            assert!(shown.contains(word), "{copy}: {word} is not in {shown}");
+        }
+    }
 }
 
 #[test]

@@ -55,6 +55,19 @@ fn a_tree_is_mounted_and_keeps_its_layers() {
     }
 }
 
+/// Only what nobody looks for after a power cut may never be synced.
+#[test]
+fn mounts_are_volatile_and_bundles_are_not() {
+    let sandbox = Sandbox::new();
+    image(&sandbox);
+    let said = sandbox.script(
+        "$imagectl mount x m >/dev/null; $imagectl bundle x b >/dev/null
+         grep -c ' overlay .*volatile' /proc/mounts; grep volatile /proc/mounts | grep -c /m\\ 
+         $imagectl unmount m >/dev/null; $imagectl unbundle b >/dev/null",
+    );
+    assert_eq!(said, "1\n1\n");
+}
+
 #[test]
 fn what_is_written_goes_with_the_mount() {
     let sandbox = Sandbox::new();
