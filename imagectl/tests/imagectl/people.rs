@@ -159,6 +159,8 @@ fn with_a_range_of_ids() {
         .tar();
     let far = Archive::new().pax(&[("uid", "70000")]).file("far", "x").tar();
     let home = std::env::temp_dir().join(format!("imagectl-range-{}", std::process::id()));
+    // Left by a failed test of the same number.
+    let _ = std::fs::remove_dir_all(&home);
     std::fs::create_dir(&home).unwrap();
     std::fs::copy(env!("CARGO_BIN_EXE_imagectl"), home.join("imagectl")).unwrap();
     for (name, tar) in [("near", tar), ("far", far)] {

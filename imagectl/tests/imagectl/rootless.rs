@@ -22,6 +22,8 @@ fn script(ranges: bool, script: &str) -> String {
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("imagectl-rootless-{}-{count}", std::process::id());
     let home = std::env::temp_dir().join(name);
+    // Left by a failed test of the same number.
+    let _ = std::fs::remove_dir_all(&home);
     std::fs::create_dir(&home).unwrap();
     std::fs::copy(env!("CARGO_BIN_EXE_imagectl"), home.join("imagectl")).unwrap();
     sandbox.ok(&["save", "x", "--output", home.join("x.tar").to_str().unwrap()]);
