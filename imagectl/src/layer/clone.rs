@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::apply::Ownership;
-use super::metadata::{Metadata, copy_metadata, mtime};
+use super::metadata::{Metadata, NewFiles, copy_metadata, mtime};
 use super::pack::special_xattrs;
 use crate::error::{Error, Result};
 
@@ -71,7 +71,7 @@ impl Cloner {
             mtime: mtime(stat),
             xattrs: special_xattrs(from, name)?,
         };
-        metadata.set_at(to, name, link, Ownership::Stored)
+        metadata.set_at(to, name, link, Ownership::Stored, &NewFiles::unknown())
     }
 
     fn data(&self, source: &OwnedFd, target: &OwnedFd, stat: &Stat) -> Result<(), Errno> {
