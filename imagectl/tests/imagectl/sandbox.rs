@@ -16,6 +16,8 @@ impl Sandbox {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
             .join(format!("imagectl-{}-{count}", std::process::id()));
+        // Left by a failed test of the same number: in a pid namespace they repeat.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self { path }
     }
