@@ -2,6 +2,7 @@
 //! codes, what is printed, the words that engines look for, and the status afterwards must be alike.
 
 mod coverage;
+mod criu;
 mod exec;
 mod lifecycle;
 mod other;
@@ -52,6 +53,8 @@ cases! {
     "events" other::EVENTS;
     "spec" other::SPEC;
     "features" other::FEATURES;
+    "checkpoint" criu::CHECKPOINT;
+    "restore" criu::RESTORE;
 }
 
 /// What engines look for in an error, and what tells one error of runc's from another.
@@ -89,6 +92,7 @@ const WORDS: &[&str] = &[
     "is not running",
     "interval must be greater than 0",
     "should not be set to /",
+    "cannot be checkpointed",
 ];
 
 /// A container's status before a call.

@@ -32,7 +32,7 @@ pub fn command(env: &Env, name: &str, changes: &[(&str, &str)]) -> Result<Vec<St
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use super::{ENGINES, PLACE};
 
@@ -50,13 +50,17 @@ mod tests {
         (marked, unmarked)
     }
 
+    fn sources(folder: &Path) -> String {
+        let read = |path: PathBuf| match path.is_dir() {
+            true => sources(&path),
+            false => fs::read_to_string(path).unwrap(),
+        };
+        fs::read_dir(folder).unwrap().map(|entry| read(entry.unwrap().path())).collect()
+    }
+
     #[test]
     fn a_case_reads_every_marked_block() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("suites");
-        let sources: String = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
-            .collect();
+        let sources = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("suites"));
         let (marked, _) = blocks();
         assert!(marked.len() > 10, "{marked:?}");
         for name in marked {
