@@ -9,7 +9,7 @@ pub const ROWS: &[Bad] = &[
         .field("process.consoleSize.height"),
     bad("/process/consoleSize", r#"{"height": 25, "width": "wide"}"#, &["wide"])
         .field("process.consoleSize.width"),
-    bad("/process/user", "null", &["missing"]),
+    bad("/process/user", "7", &["7"]),
     bad("/process/user/uid", "4294967295", &["4294967295"]),
     bad("/process/user/uid", "4294967296", &["4294967296"]),
     bad("/process/user/uid", "-1", &["-1"]),

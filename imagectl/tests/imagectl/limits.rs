@@ -47,14 +47,10 @@ fn too_many_entries() {
     let error = sandbox.fails(&[&pull[..], &["--max-entries=11"]].concat());
     assert!(error.contains("more than 11 entries; --max-entries"), "{error}");
     sandbox.ok(&[&pull[..], &["--max-entries=12"]].concat());
-    for command in ["unpack", "bundle"] {
-        let directory = format!("{command}-dir");
-        let copy: &[&str] = if command == "bundle" { &["--copy"] } else { &[] };
-        let arguments = [&[command, "--max-entries=11", &reference, &directory], copy].concat();
-        let error = sandbox.fails(&arguments);
-        assert!(error.contains("more than 11 entries"), "{command}: {error}");
-        assert!(!sandbox.path.join(&directory).exists());
-    }
+    // A bundle has the layers that are unpacked by now; unpack reads the blobs again.
+    let error = sandbox.fails(&["unpack", "--max-entries=11", &reference, "tree"]);
+    assert!(error.contains("more than 11 entries"), "{error}");
+    assert!(!sandbox.path.join("tree").exists());
 }
 
 #[test]
