@@ -81,7 +81,8 @@ fn outside(view: View, scratch: &Path) -> Result<Outcome, Failure> {
 
 fn inside(options: &Options, views: &[View], dir: &Path) -> Result<(), Failure> {
     let [view] = *views else { return Err("one view at a time".into()) };
-    if view == View::V2 {
+    // A machine with systemd has it there, with controllers.
+    if view == View::V2 && !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         let none: Option<&CStr> = None;
         mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MountFlags::empty(), none)?;
     }
