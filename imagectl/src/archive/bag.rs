@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::image::{DOCUMENT_LIMIT, Descriptor};
+use crate::image::{Bounds, Descriptor};
 use crate::layer::tar::{Kind, Reader};
 use crate::layer::{Budget, Decoder, EntryPath, bounded};
 use crate::store::{Session, Store};
@@ -80,7 +80,7 @@ impl Bag {
     }
 
     /// Reads a small file.
-    pub fn document(&self, name: &str) -> Result<Vec<u8>> {
+    pub fn document(&self, name: &str, bounds: Bounds) -> Result<Vec<u8>> {
         let file = match self {
             Self::Directory(directory) => open(directory, name)?,
             Self::Members(members) => {
@@ -89,19 +89,21 @@ impl Bag {
             }
         };
         let mut bytes = Vec::new();
-        file.take(DOCUMENT_LIMIT + 1).read_to_end(&mut bytes).map_err(Error::io("read", name))?;
-        match bytes.len() as u64 > DOCUMENT_LIMIT {
+        file.take(bounds.document.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", name))?;
+        match bytes.len() as u64 > bounds.document {
             true => Err(Error::Document {
                 what: name.escape_debug().to_string(),
-                reason: "is larger than 4 MiB".into(),
+                reason: bounds.too_large(),
             }),
             false => Ok(bytes),
         }
     }
 
     /// Reads a document by its descriptor, from where layouts have their blobs.
-    pub fn described(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        let bytes = self.document(&blob_name(&descriptor.digest))?;
+    pub fn described(&self, descriptor: &Descriptor, bounds: Bounds) -> Result<Vec<u8>> {
+        let bytes = self.document(&blob_name(&descriptor.digest), bounds)?;
         crate::store::check(|| format!("blob {}", descriptor.digest), descriptor, &bytes)?;
         Ok(bytes)
     }

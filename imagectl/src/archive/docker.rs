@@ -21,7 +21,10 @@ struct Item {
 
 /// Puts the blobs of all images into the store.
 pub fn images(loading: &Loading<'_>) -> Result<Vec<Found>> {
-    let items: Vec<Item> = from_json("manifest.json", &loading.bag.document("manifest.json")?)?;
+    let items: Vec<Item> = from_json(
+        "manifest.json",
+        &loading.bag.document("manifest.json", loading.store.bounds())?,
+    )?;
     let mut found = Vec::new();
     for item in items {
         let names: Vec<Reference> =
@@ -42,7 +45,7 @@ pub fn images(loading: &Loading<'_>) -> Result<Vec<Found>> {
 
 fn image(loading: &Loading<'_>, item: &Item) -> Result<Descriptor> {
     let (store, bag) = (loading.store, &loading.bag);
-    let bytes = bag.document(&item.config)?;
+    let bytes = bag.document(&item.config, store.bounds())?;
     let what = format!("config {}", item.config.escape_debug());
     let config = ImageConfig::parse(&what, &bytes, item.layers.len())?;
     let (digest, size) = bag.put(store, &item.config)?;

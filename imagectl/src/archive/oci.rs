@@ -3,22 +3,24 @@
 use super::load::{Found, Loading};
 use crate::error::{Error, Result};
 use crate::image::{
-    Choice, Descriptor, Document, INDEX_DEPTH, ImageConfig, Index, Manifest, Platform, Search,
-    from_json,
+    Bounds, Choice, Descriptor, Document, ImageConfig, Index, Manifest, Platform, Search, from_json,
 };
 use crate::reference::Reference;
 use crate::store::annotation;
 
 /// Puts the blobs of all images into the store.
 pub fn images(loading: &Loading<'_>) -> Result<Vec<Found>> {
-    let layout = String::from_utf8_lossy(&loading.bag.document("oci-layout")?).into_owned();
+    let layout =
+        String::from_utf8_lossy(&loading.bag.document("oci-layout", loading.store.bounds())?)
+            .into_owned();
     if !layout.contains("\"1.0.0\"") {
         return Err(Error::Document {
             what: "oci-layout".into(),
             reason: "not an OCI image layout of version 1.0.0".into(),
         });
     }
-    let index: Index = from_json("index.json", &loading.bag.document("index.json")?)?;
+    let index: Index =
+        from_json("index.json", &loading.bag.document("index.json", loading.store.bounds())?)?;
     index
         .manifests
         .iter()
@@ -46,10 +48,10 @@ fn image(loading: &Loading<'_>, entry: &Descriptor) -> Result<Descriptor> {
         return whole(loading, entry, 0);
     }
     let mut descriptor = entry.clone();
-    let mut search = Search::new(choice);
+    let mut search = Search::new(choice, loading.store.bounds());
     loop {
         let what = format!("manifest {}", descriptor.digest);
-        let bytes = loading.bag.described(&descriptor)?;
+        let bytes = loading.bag.described(&descriptor, loading.store.bounds())?;
         match Document::parse(&what, &descriptor.media_type, &bytes)? {
             Document::Index(index) => search.enter(&what, &index),
             Document::Manifest(manifest) => {
@@ -63,10 +65,11 @@ fn image(loading: &Loading<'_>, entry: &Descriptor) -> Result<Descriptor> {
 
 /// Puts everything that the entry leads to into the store.
 fn whole(loading: &Loading<'_>, entry: &Descriptor, depth: usize) -> Result<Descriptor> {
-    if depth > INDEX_DEPTH {
-        return Err(too_deep(entry));
+    let bounds = loading.store.bounds();
+    if depth > bounds.depth {
+        return Err(too_deep(entry, bounds));
     }
-    let bytes = loading.bag.described(entry)?;
+    let bytes = loading.bag.described(entry, bounds)?;
     let what = format!("manifest {}", entry.digest);
     match Document::parse(&what, &entry.media_type, &bytes)? {
         Document::Manifest(manifest) => one(loading, entry, &bytes, &manifest),
@@ -91,7 +94,7 @@ fn one(
     let (store, bag) = (loading.store, &loading.bag);
     let mut platform = None;
     if manifest.check_image("manifest").is_ok() {
-        let config = bag.described(&manifest.config)?;
+        let config = bag.described(&manifest.config, store.bounds())?;
         let what = format!("config {}", manifest.config.digest);
         platform = Some(Platform::of(&ImageConfig::parse(&what, &config, manifest.layers.len())?));
     }
@@ -103,9 +106,6 @@ fn one(
     Ok(Descriptor { platform, ..Descriptor::new(media_type, descriptor.digest, descriptor.size) })
 }
 
-fn too_deep(entry: &Descriptor) -> Error {
-    Error::Document {
-        what: format!("index {}", entry.digest),
-        reason: format!("holds indexes more than {INDEX_DEPTH} deep"),
-    }
+fn too_deep(entry: &Descriptor, bounds: Bounds) -> Error {
+    Error::Document { what: format!("index {}", entry.digest), reason: bounds.too_deep() }
 }

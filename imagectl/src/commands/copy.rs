@@ -79,7 +79,7 @@ impl Copy {
         };
         // A store for the way: what is only passed on leaves nothing in the user's own.
         let session = store.begin()?;
-        let between = Store::open(&session.fresh("copy"))?;
+        let between = Store::open(&session.fresh("copy"))?.with_bounds(store.bounds());
         let image = bring(&between, source, &way)?;
         let digest = image.descriptor.digest;
         give(&between, image, target, way)?;

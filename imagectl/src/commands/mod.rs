@@ -51,6 +51,8 @@ pub struct Arguments {
     /// [default: /var/lib/imagectl for root, else $XDG_DATA_HOME/imagectl]
     #[arg(long, global = true, value_name = "DIR", verbatim_doc_comment)]
     store: Option<PathBuf>,
+    #[command(flatten)]
+    bounds: limits::BoundArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -138,10 +140,11 @@ impl Arguments {
 /// # Errors
 /// The command's.
 pub fn run(arguments: Arguments, out: &mut dyn Write) -> Result<()> {
-    let Arguments { store, command } = arguments;
-    let open = || match &store {
-        Some(path) => Store::open(path),
-        None => Store::open(&Store::default_path()?),
+    let Arguments { store, bounds, command } = arguments;
+    let open = || -> Result<Store> {
+        let bounds = bounds.bounds()?;
+        let path = store.clone().map_or_else(Store::default_path, Ok)?;
+        Ok(Store::open(&path)?.with_bounds(bounds))
     };
     match command {
         Command::Pull(command) => command.run(&open()?, out),

@@ -3,9 +3,6 @@
 use super::{Descriptor, Index, Platform, media_type};
 use crate::error::{Error, Result};
 
-/// How deep indexes may lie in indexes.
-pub const INDEX_DEPTH: usize = 4;
-
 /// What of an index is meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Choice {

@@ -1,6 +1,7 @@
 //! The documents an image is made of: descriptors, manifests, indexes, configs, platforms.
 //! Parsing and rules only; nothing here does I/O.
 
+mod bounds;
 mod choice;
 mod config;
 mod descriptor;
@@ -8,7 +9,8 @@ mod manifest;
 mod platform;
 mod search;
 
-pub use choice::{Choice, INDEX_DEPTH, is_index};
+pub use bounds::Bounds;
+pub use choice::{Choice, is_index};
 pub use config::{Execution, ImageConfig};
 pub use descriptor::{Descriptor, media_type};
 pub use manifest::{Document, Index, Manifest};
@@ -16,5 +18,5 @@ pub(crate) use manifest::{from_json, null_is_default};
 pub use platform::Platform;
 pub use search::{DOCUMENT_COUNT, Search};
 
-/// The largest manifest, index or config that is read, in bytes.
+/// The largest manifest, index or config that is read if nobody says otherwise, in bytes.
 pub const DOCUMENT_LIMIT: u64 = 4 << 20;

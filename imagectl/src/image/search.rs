@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Choice, Descriptor, INDEX_DEPTH, Index, Platform};
+use super::{Bounds, Choice, Descriptor, Index, Platform};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 
@@ -17,6 +17,7 @@ pub struct Search {
     waiting: Vec<(usize, Descriptor)>,
     seen: HashSet<Digest>,
     depth: usize,
+    bounds: Bounds,
     /// What the first index without the platform has instead.
     refusal: Option<Error>,
 }
@@ -24,12 +25,13 @@ pub struct Search {
 impl Search {
     /// A search for what the choice means.
     #[must_use]
-    pub fn new(choice: &Choice) -> Self {
+    pub fn new(choice: &Choice, bounds: Bounds) -> Self {
         Self {
             platform: choice.platform(),
             waiting: Vec::new(),
             seen: HashSet::new(),
             depth: 0,
+            bounds,
             refusal: None,
         }
     }
@@ -54,9 +56,7 @@ impl Search {
     pub fn next(&mut self, what: impl FnOnce() -> String) -> Result<Descriptor> {
         let refuse = |reason: String| Err(Error::Document { what: what(), reason });
         match self.waiting.pop() {
-            Some((depth, _)) if depth > INDEX_DEPTH => {
-                refuse(format!("holds indexes more than {INDEX_DEPTH} deep"))
-            }
+            Some((depth, _)) if depth > self.bounds.depth => refuse(self.bounds.too_deep()),
             Some(_) if self.seen.len() >= DOCUMENT_COUNT => {
                 refuse(format!("leads to more than {DOCUMENT_COUNT} manifests"))
             }
@@ -90,7 +90,7 @@ mod tests {
         let index = |manifests: &[Descriptor]| Index { manifests: manifests.to_vec() };
         let (arm, amd) = (image("arm", "linux/arm64"), image("amd", "linux/amd64"));
         let choice = Choice::One(Platform::parse("linux/arm64").unwrap());
-        let mut search = Search::new(&choice);
+        let mut search = Search::new(&choice, Bounds::default());
         search.enter("outer", &index(&[inner("a"), inner("b")]));
         assert_eq!(search.next(String::new).unwrap(), inner("a"));
         search.enter("a", &index(std::slice::from_ref(&amd)));
@@ -98,7 +98,7 @@ mod tests {
         search.enter("b", &index(&[amd.clone(), arm.clone()]));
         assert_eq!(search.next(String::new).unwrap(), arm);
 
-        let mut search = Search::new(&choice);
+        let mut search = Search::new(&choice, Bounds::default());
         search.enter("outer", &index(&[inner("a"), inner("b")]));
         for name in ["a", "b"] {
             assert_eq!(search.next(String::new).unwrap(), inner(name));
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(error, "a: has no image for linux/arm64; it has linux/amd64");
 
         // One that leads to itself ends.
-        let mut search = Search::new(&choice);
+        let mut search = Search::new(&choice, Bounds::default());
         search.enter("outer", &index(&[inner("a")]));
         assert_eq!(search.next(String::new).unwrap(), inner("a"));
         search.enter("a", &index(&[inner("a")]));

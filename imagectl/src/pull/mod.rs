@@ -133,7 +133,7 @@ impl Pull<'_> {
         // A stored one that is missing or went bad is fetched.
         let bytes = match self.store.read_document(&manifest.config) {
             Ok(bytes) => bytes,
-            Err(_) => resolved.registry.config(&manifest.config).await?,
+            Err(_) => resolved.registry.config(&manifest.config, self.store.bounds()).await?,
         };
         let what = format!("config {}", manifest.config.digest);
         let config = ImageConfig::parse(&what, &bytes, manifest.layers.len())?;

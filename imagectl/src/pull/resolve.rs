@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Request;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{Choice, DOCUMENT_COUNT, Descriptor, Document, INDEX_DEPTH, Manifest, Search};
+use crate::image::{Bounds, Choice, DOCUMENT_COUNT, Descriptor, Document, Manifest, Search};
 use crate::reference::Reference;
 use crate::registry::{Fetched, Registry};
 use crate::store::Store;
@@ -35,7 +35,7 @@ pub struct Resolved {
 /// [`Error::Document`] for an index without the platform or nested too deep, [`Error::Nowhere`] if
 /// several places were asked in vain, and those of registry and documents.
 pub async fn resolve(store: &Store, request: &Request) -> Result<Resolved> {
-    let (reference, registry, fetched) = find(request).await?;
+    let (reference, registry, fetched) = find(request, store.bounds()).await?;
     let registry = Arc::new(registry);
     let source = fetched.digest;
     let walk = Walk { store, registry: &registry, reference: &reference };
@@ -48,7 +48,7 @@ pub async fn resolve(store: &Store, request: &Request) -> Result<Resolved> {
 }
 
 /// Asks one place after the other for the name's manifest.
-async fn find(request: &Request) -> Result<(Reference, Registry, Fetched)> {
+async fn find(request: &Request, bounds: Bounds) -> Result<(Reference, Registry, Fetched)> {
     let config = &request.registry;
     let mut earlier = Vec::new();
     let mut places = Vec::new();
@@ -66,7 +66,7 @@ async fn find(request: &Request) -> Result<(Reference, Registry, Fetched)> {
         let fetch = async {
             let registry = Registry::to_pull(reference, &source, config)?;
             let digest = reference.digest.as_ref();
-            let fetched = registry.manifest(&version, digest, !last).await?;
+            let fetched = registry.manifest(&version, digest, !last, bounds).await?;
             Ok::<_, Error>((reference.clone(), registry, fetched))
         };
         match fetch.await {
@@ -103,7 +103,7 @@ impl Walk<'_> {
 
     /// Goes down to one image's manifest.
     async fn one(&self, mut fetched: Fetched, choice: &Choice) -> Result<Found> {
-        let (source, mut search) = (fetched.digest, Search::new(choice));
+        let (source, mut search) = (fetched.digest, Search::new(choice, self.store.bounds()));
         loop {
             let what = self.name(&fetched.digest);
             match Document::parse(&what, &fetched.content_type, &fetched.bytes)? {
@@ -149,7 +149,7 @@ impl Walk<'_> {
             if !seen.insert(descriptor.digest) {
                 continue;
             }
-            if depth > INDEX_DEPTH {
+            if depth > self.store.bounds().depth {
                 return Err(self.too_deep(&source));
             }
             if seen.len() > DOCUMENT_COUNT {
@@ -174,7 +174,7 @@ impl Walk<'_> {
     fn serves_the_host(&self, documents: &[(Digest, Vec<u8>)], mut at: Digest) -> Option<Digest> {
         let documents: HashMap<&Digest, &Vec<u8>> =
             documents.iter().map(|(digest, bytes)| (digest, bytes)).collect();
-        let mut search = Search::new(&Choice::Host);
+        let mut search = Search::new(&Choice::Host, self.store.bounds());
         loop {
             let what = self.name(&at);
             match Document::parse(&what, "", documents.get(&at)?).ok()? {
@@ -189,7 +189,7 @@ impl Walk<'_> {
     fn too_deep(&self, source: &Digest) -> Error {
         Error::Document {
             what: format!("index {source} of {}", self.reference),
-            reason: format!("holds indexes more than {INDEX_DEPTH} deep"),
+            reason: self.store.bounds().too_deep(),
         }
     }
 
@@ -200,7 +200,10 @@ impl Walk<'_> {
         if let Ok(bytes) = self.store.read_document(descriptor) {
             return Ok(Fetched { bytes, digest, content_type });
         }
-        let fetched = self.registry.manifest(&digest.to_string(), Some(&digest), false).await?;
+        let fetched = self
+            .registry
+            .manifest(&digest.to_string(), Some(&digest), false, self.store.bounds())
+            .await?;
         crate::store::check(|| format!("manifest {digest}"), descriptor, &fetched.bytes)?;
         Ok(Fetched { content_type, ..fetched })
     }

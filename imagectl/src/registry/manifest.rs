@@ -7,7 +7,7 @@ use super::Registry;
 use super::transport::{Request, shown};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{DOCUMENT_LIMIT, Descriptor, media_type};
+use crate::image::{Bounds, Descriptor, media_type};
 
 /// A document that matches its digest.
 #[derive(Clone, Debug)]
@@ -25,12 +25,13 @@ impl Registry {
     /// for a place that is not the last to ask.
     ///
     /// # Errors
-    /// [`Error::WrongDigest`], [`Error::Protocol`] if it is larger than 4 MiB, or those of sending.
+    /// [`Error::WrongDigest`], [`Error::Protocol`] if it is larger than may be, or those of sending.
     pub async fn manifest(
         &self,
         version: &str,
         expected: Option<&Digest>,
         once: bool,
+        bounds: Bounds,
     ) -> Result<Fetched> {
         let accept = [
             media_type::OCI_INDEX,
@@ -48,7 +49,7 @@ impl Registry {
         };
         let content_type = header(CONTENT_TYPE.as_str());
         let promised = header("docker-content-digest");
-        let bytes = read(response).await?;
+        let bytes = read(response, bounds).await?;
         let digest = Digest::of(&bytes);
         // The header is the registry's own word; it must at least agree with itself.
         let promised = match (expected, promised.as_str()) {
@@ -69,19 +70,19 @@ impl Registry {
     /// Fetches an image config.
     ///
     /// # Errors
-    /// [`Error::WrongDigest`], [`Error::WrongSize`], [`Error::Protocol`] if it is larger than 4 MiB, or
+    /// [`Error::WrongDigest`], [`Error::WrongSize`], [`Error::Protocol`] if it is larger than may be, or
     /// those of sending.
-    pub async fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+    pub async fn config(&self, descriptor: &Descriptor, bounds: Bounds) -> Result<Vec<u8>> {
         let path = self.path("blobs", &descriptor.digest.to_string());
         let request = Request::get("get the config", &path);
-        let bytes = read(self.transport.send(&request).await?).await?;
+        let bytes = read(self.transport.send(&request).await?, bounds).await?;
         crate::store::check(|| format!("config {}", descriptor.digest), descriptor, &bytes)?;
         Ok(bytes)
     }
 }
 
 /// Reads a document, but no more than may be.
-async fn read(mut response: Response) -> Result<Vec<u8>> {
+async fn read(mut response: Response, bounds: Bounds) -> Result<Vec<u8>> {
     let url = shown(response.url());
     let mut bytes = Vec::new();
     loop {
@@ -91,11 +92,9 @@ async fn read(mut response: Response) -> Result<Vec<u8>> {
             source: source.without_url(),
         })?;
         let Some(chunk) = chunk else { return Ok(bytes) };
-        if bytes.len() as u64 + chunk.len() as u64 > DOCUMENT_LIMIT {
-            return Err(Error::Protocol {
-                url,
-                reason: "the document is larger than 4 MiB".into(),
-            });
+        if bytes.len() as u64 + chunk.len() as u64 > bounds.document {
+            let reason = format!("the document {}", bounds.too_large());
+            return Err(Error::Protocol { url, reason });
         }
         bytes.extend_from_slice(&chunk);
     }

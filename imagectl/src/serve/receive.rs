@@ -9,7 +9,7 @@ use super::route::refusal;
 use super::uploads::{Upload, Uploads};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{DOCUMENT_LIMIT, Descriptor, Document, Platform};
+use crate::image::{Descriptor, Document, Platform};
 use crate::reference::Reference;
 use crate::store::Store;
 
@@ -162,12 +162,17 @@ impl Receiving<'_> {
         body: &mut Incoming<'_>,
     ) -> Result<Answer> {
         let invalid = |code, message: &str| Ok(refusal(400, code, message));
+        let bounds = self.store.bounds();
         let mut bytes = Vec::new();
-        body.take(DOCUMENT_LIMIT + 1)
+        body.take(bounds.document.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(Error::step("receive the manifest"))?;
-        if bytes.len() as u64 > DOCUMENT_LIMIT {
-            return Ok(refusal(413, "SIZE_INVALID", "the manifest is larger than 4 MiB"));
+        if bytes.len() as u64 > bounds.document {
+            return Ok(refusal(
+                413,
+                "SIZE_INVALID",
+                &format!("the manifest {}", bounds.too_large()),
+            ));
         }
         let digest = Digest::of(&bytes);
         let separator = if version.contains(':') { '@' } else { ':' };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Store, sync_directory, write_atomically};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::image::{DOCUMENT_LIMIT, Descriptor};
+use crate::image::Descriptor;
 
 impl Store {
     /// Where the blob is, if it is there.
@@ -34,12 +34,16 @@ impl Store {
     /// Reads a manifest, index or config and checks it again.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::WrongSize`] or [`Error::WrongDigest`].
+    /// [`Error::Io`], [`Error::WrongSize`], [`Error::WrongDigest`], or [`Error::Document`] if it is larger
+    /// than [`Bounds`](crate::image::Bounds) allow.
     pub fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let what = || format!("blob {}", descriptor.digest);
+        if descriptor.size > self.bounds.document {
+            return Err(Error::Document { what: what(), reason: self.bounds.too_large() });
+        }
         let mut bytes = Vec::new();
         self.open_blob(&descriptor.digest)?
-            .take(DOCUMENT_LIMIT + 1)
+            .take(descriptor.size.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", self.blob_path(&descriptor.digest)))?;
         check(what, descriptor, &bytes)?;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Store, StoredImage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{Choice, Descriptor, Document, INDEX_DEPTH, Manifest, Search};
+use crate::image::{Choice, Descriptor, Document, Manifest, Search};
 
 /// Everything that an image consists of.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ impl Store {
     /// of reading a blob.
     pub fn select(&self, image: &StoredImage, choice: &Choice) -> Result<(Descriptor, Manifest)> {
         let mut descriptor = image.descriptor.clone();
-        let mut search = Search::new(choice);
+        let mut search = Search::new(choice, self.bounds);
         loop {
             let what = format!("manifest {}", descriptor.digest);
             match self.document(&descriptor)? {
@@ -87,8 +87,8 @@ impl Store {
         if !seen.insert(descriptor.digest) {
             return Ok(());
         }
-        let document = match depth > INDEX_DEPTH {
-            true => Err(too_deep(&descriptor.digest)),
+        let document = match depth > self.bounds.depth {
+            true => Err(self.too_deep(&descriptor.digest)),
             false => self.document(descriptor),
         };
         if let Ok(Document::Index(index)) = &document {
@@ -104,11 +104,14 @@ impl Store {
         let what = format!("manifest {}", descriptor.digest);
         Document::parse(&what, &descriptor.media_type, &bytes)
     }
-}
 
-fn too_deep(digest: &Digest) -> Error {
-    Error::Document {
-        what: format!("index {digest}"),
-        reason: format!("lies under indexes more than {INDEX_DEPTH} deep"),
+    fn too_deep(&self, digest: &Digest) -> Error {
+        let depth = self.bounds.depth;
+        Error::Document {
+            what: format!("index {digest}"),
+            reason: format!(
+                "lies under indexes more than {depth} deep; --max-index-depth allows more"
+            ),
+        }
     }
 }

@@ -31,6 +31,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::image::Bounds;
 
 pub(crate) use blobs::check;
 pub use bundles::{BundleRecord, MARK};
@@ -58,6 +59,7 @@ pub struct Store {
     root: PathBuf,
     /// Where what is made is noted, if the command may have to take it back.
     journal: Option<Journal>,
+    bounds: Bounds,
 }
 
 impl Store {
@@ -88,7 +90,7 @@ impl Store {
         make_directory(root)?;
         // A bundle's record and an overlay mount name the store's files: the path must hold anywhere.
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
-        let store = Self { root, journal: None };
+        let store = Self { root, journal: None, bounds: Bounds::default() };
         for directory in DIRECTORIES {
             make_directory(&store.root.join(directory))?;
         }
@@ -116,7 +118,7 @@ impl Store {
     /// # Errors
     /// [`Error::Document`] if its directories are not this user's own.
     pub fn existing(root: &Path) -> Result<Self> {
-        let store = Self { root: root.to_owned(), journal: None };
+        let store = Self { root: root.to_owned(), journal: None, bounds: Bounds::default() };
         own_directory(&store.root)?;
         // One made by an earlier imagectl may lack some.
         let there = |name: &&&str| fs::symlink_metadata(store.root.join(name)).is_ok();
@@ -138,6 +140,18 @@ impl Store {
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The store with other bounds for the documents that are read from it and on the way to it.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// What its documents are held to.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
     }
 
     /// Keeps blobs and layers from being removed while the lock lives. Waits for a removal to end.

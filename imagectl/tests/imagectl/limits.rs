@@ -4,7 +4,7 @@ use imagectl::digest::Digest;
 use serde_json::json;
 
 use super::archive::Archive;
-use super::registry::{CONFIG, MANIFEST, Registry};
+use super::registry::{CONFIG, INDEX, MANIFEST, Registry};
 use super::sandbox::{Sandbox, names};
 
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
@@ -53,9 +53,62 @@ fn too_many_entries() {
     assert!(!sandbox.path.join("tree").exists());
 }
 
+/// The bounds of documents hold for what is fetched, read from the store and loaded.
+#[test]
+fn documents_are_as_large_and_indexes_as_deep_as_is_allowed() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let tar = Archive::new().file("a", "x").tar();
+    let manifest = registry.image("x", "t", std::slice::from_ref(&tar), json!({ "Cmd": ["/x"] }));
+    let mut large = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
+    large["annotations"] = json!({ "filler": "x".repeat(5 << 20) });
+    registry.manifest("x", "large", INDEX, &large);
+    let mut inner = manifest;
+    for depth in 0..=6 {
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [inner] });
+        inner = registry.manifest("x", &format!("deep{depth}"), INDEX, &index);
+    }
+    for (tag, less, more, word) in [
+        ("large", "--max-manifest=5M", "--max-manifest=6M", "than 5000000 bytes; --max-manifest"),
+        ("deep6", "--max-index-depth=6", "--max-index-depth=7", "6 deep; --max-index-depth"),
+    ] {
+        let image = format!("{}/x:{tag}", registry.address);
+        let pull = ["pull", "-q", "--tls-verify=false", "--all-platforms", &image];
+        for plain in [&pull[..3], &pull[..4]] {
+            let pull = [plain, &[&image[..]]].concat();
+            let error = sandbox.fails(&pull);
+            assert!(error.contains("--max-"), "{error}");
+            let error = sandbox.fails(&[&pull[..], &[less]].concat());
+            assert!(error.contains(word), "{error}");
+            sandbox.assert_store_is_empty();
+        }
+        sandbox.ok(&[&pull[..], &[more]].concat());
+        // What is in the store is held to them too, and nothing that lies deeper is taken for garbage.
+        for command in [&["unpack", &image, "tree"][..], &["gc"]] {
+            let error = sandbox.fails(&[command, &[less]].concat());
+            assert!(error.contains(word), "{error}");
+        }
+        sandbox.ok(&["gc", more]);
+        sandbox.ok(&["unpack", more, &image, &format!("tree-{tag}")]);
+        assert!(sandbox.path.join(format!("tree-{tag}/a")).exists());
+        let other = Sandbox::new();
+        let store = sandbox.store();
+        let load = ["load", "--all-platforms", store.to_str().unwrap()];
+        let error = other.fails(&[&load[..], &[less]].concat());
+        assert!(error.contains(word), "{error}");
+        other.ok(&[&load[..], &[more]].concat());
+        sandbox.ok(&["rm", more, &image]);
+        assert_eq!(names(&sandbox.store().join("blobs/sha256")), [""; 0]);
+        std::fs::remove_dir_all(sandbox.store()).unwrap();
+    }
+}
+
 #[test]
 fn sizes_that_are_none() {
     let sandbox = Sandbox::new();
+    let error = sandbox.fails(&["list", "--max-manifest=much"]);
+    assert!(error.contains("--max-manifest: 'much'"), "{error}");
+    assert_eq!(sandbox.run(&["list", "--max-index-depth=-1"]).status.code(), Some(2));
     let error = sandbox.fails(&["pull", "--max-size=much", "x"]);
     assert!(error.contains("--max-size: 'much'"), "{error}");
 }
