@@ -236,7 +236,7 @@ fn list_crowd(env: &mut Env) -> Outcome {
     let names: Vec<String> = (0..CROWD).map(|number| format!("{one}-{number:03}")).collect();
     for name in &names {
         let dir = env.root().join(name);
-        DirBuilder::new().mode(0o711).create(&dir)?;
+        DirBuilder::new().mode(0o755).create(&dir)?;
         let id = |id: &str| format!("\"id\":\"{id}\"");
         fs::write(dir.join("state.json"), state.replace(&id(&one), &id(name)))?;
     }
