@@ -41,6 +41,17 @@ impl Archive {
         self.entry(b'1', name, target, b"")
     }
 
+    /// Says of the last header, which has no data: this mode and this owner.
+    pub fn owned(mut self, mode: u32, owner: u32) -> Self {
+        let at = self.0.len() - 512;
+        let block = &mut self.0[at..];
+        for (field, value) in [(100, mode), (108, owner), (116, owner)] {
+            block[field..field + 8].copy_from_slice(format!("{value:07o}\0").as_bytes());
+        }
+        sign(block);
+        self
+    }
+
     pub fn device(mut self, flag: u8, name: &str, numbers: (u32, u32)) -> Self {
         self.header(flag, name.as_bytes(), b"", 0, numbers);
         self
@@ -91,14 +102,12 @@ impl Archive {
         put(116, b"0000000\0");
         put(124, format!("{size:011o}\0").as_bytes());
         put(136, b"00000001750\0");
-        put(148, b"        ");
         put(156, &[flag]);
         put(157, link);
         put(257, b"ustar\x0000");
         put(329, format!("{:07o}\0", device.0).as_bytes());
         put(337, format!("{:07o}\0", device.1).as_bytes());
-        let sum: u64 = block.iter().map(|b| u64::from(*b)).sum();
-        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        sign(&mut block);
         self.0.extend_from_slice(&block);
     }
 
@@ -106,6 +115,13 @@ impl Archive {
         self.0.extend_from_slice(data);
         self.0.resize(self.0.len().next_multiple_of(512), 0);
     }
+}
+
+/// Sets a header's checksum.
+fn sign(block: &mut [u8]) {
+    block[148..156].fill(b' ');
+    let sum: u64 = block.iter().map(|b| u64::from(*b)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
 }
 
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {

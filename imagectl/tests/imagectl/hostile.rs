@@ -1,12 +1,13 @@
 //! Archives that try to get out of the rootfs, or to confuse who unpacks them. Each is refused with an
 //! error that names image, layer and entry; nothing outside is touched, and nothing stays.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use serde_json::json;
 
 use super::archive::Archive;
-use super::registry::Registry;
+use super::registry::{CONFIG, LAYER, MANIFEST, Registry};
 use super::sandbox::{Sandbox, names};
 
 /// Everything that a single layer can do wrong: a name for the case, the archive, the entry that the
@@ -60,9 +61,9 @@ fn single_layers(outside: &str) -> Vec<(&'static str, Archive, String, &'static 
         ),
         ("through-file", new().file("x", "x").file("x/f", "x"), "x/f", "no directory"),
         ("hardlink-outside", new().hardlink("l", "../../etc/shadow"), "l", "'..'"),
-        // The host has such a file, the rootfs has not.
+        // The host has such a file, and imagectl's working directory the next; the rootfs has not.
         ("hardlink-absolute", new().hardlink("l", "/etc/passwd"), "l", "no such entry"),
-        ("hardlink-missing", new().hardlink("l", "Cargo.toml"), "l", "no such entry"),
+        ("hardlink-missing", new().hardlink("l", "beside"), "l", "no such entry"),
         (
             "hardlink-through-symlink",
             new().symlink("x", outside).hardlink("l", "x/secret"),
@@ -124,6 +125,7 @@ fn single_layers_are_refused() {
     let registry = Registry::start();
     let outside = sandbox.path.join("outside");
     prepare(&outside);
+    std::fs::write(sandbox.path.join("beside"), "beside").unwrap();
     for (name, archive, entry, word) in single_layers(outside.to_str().unwrap()) {
         // The harmless layer below must not stay either: it could be pulled whole before or after.
         let image = format!("{}/{name}:t", registry.address);
@@ -146,6 +148,7 @@ fn every_command_refuses_them() {
     let outside = sandbox.path.join("outside");
     prepare(&outside);
     let image = "docker.io/library/x:latest";
+    std::fs::write(sandbox.path.join("beside"), "beside").unwrap();
     for (name, archive, entry, word) in single_layers(outside.to_str().unwrap()) {
         let tar = archive.tar();
         let blob = imagectl::digest::Digest::of(&super::archive::gzip(&tar));
@@ -180,6 +183,7 @@ fn every_command_refuses_them() {
         let store = sandbox.store();
         says("load", &other.fails(&["load", store.to_str().unwrap()]), image, &blob);
         other.assert_store_is_empty();
+        std::fs::write(other.path.join("beside"), "beside").unwrap();
         std::fs::write(other.path.join("x.tar"), &tar).unwrap();
         let layer = imagectl::digest::Digest::of(&tar);
         let error = other.fails(&["import", "x.tar", "localhost/y"]);
@@ -190,14 +194,37 @@ fn every_command_refuses_them() {
 
 fn prepare(outside: &Path) {
     std::fs::create_dir(outside).unwrap();
-    std::fs::write(outside.join("secret"), "secret").unwrap();
+    let secret = outside.join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    for path in [&secret, outside] {
+        let mode = if path == outside { 0o751 } else { 0o640 };
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(path, Some(7), Some(8)).unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(path, "user.own", b"1", flags).unwrap();
+    }
+    for path in [&secret, outside] {
+        let time = rustix::fs::Timespec { tv_sec: 77, tv_nsec: 0 };
+        let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        let flags = rustix::fs::AtFlags::empty();
+        rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).unwrap();
+    }
 }
 
 fn assert_untouched(outside: &Path, name: &str) {
     assert_eq!(names(outside), ["secret"], "{name} wrote outside");
-    let metadata = std::fs::metadata(outside.join("secret")).unwrap();
-    assert_eq!(std::os::unix::fs::MetadataExt::nlink(&metadata), 1, "{name} linked outside");
-    assert_eq!(std::fs::read_to_string(outside.join("secret")).unwrap(), "secret");
+    let secret = outside.join("secret");
+    for (path, mode) in [(&*secret, 0o100_640), (outside, 0o040_751)] {
+        let found = std::fs::symlink_metadata(path).unwrap();
+        let owner = (found.uid(), found.gid());
+        assert_eq!((found.mode(), owner, found.mtime()), (mode, (7, 8), 77), "{name}: {path:?}");
+        let mut xattrs = vec![0_u8; 4096];
+        let length = rustix::fs::llistxattr(path, &mut xattrs[..]).unwrap();
+        assert_eq!(xattrs[..length], *b"user.own\0", "{name}: {path:?}");
+    }
+    let nlink = std::fs::metadata(&secret).unwrap().nlink();
+    assert_eq!(nlink, 1, "{name} linked outside");
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
 }
 
 #[test]
@@ -369,6 +396,130 @@ fn devices_xattrs_and_times_do_not_go_through_symlinks() {
     assert!(!sandbox.path.join("tree/c").is_symlink());
 }
 
+/// CVE-2021-32760: what an entry says of mode and owner was set on what a link of its name leads to.
+#[test]
+fn modes_and_owners_do_not_go_through_links() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    let secret = outside.join("secret");
+    let (outside_path, secret) = (outside.to_str().unwrap(), secret.to_str().unwrap());
+    let xattr = &[("SCHILY.xattr.trusted.x", "1"), ("mtime", "5")];
+    let new = Archive::new;
+    for (name, layers) in [
+        (
+            "hardlink-to-symlink",
+            vec![new().symlink("a", secret).pax(xattr).hardlink("l", "a").owned(0o4777, 1234)],
+        ),
+        ("symlink", vec![new().pax(xattr).symlink("l", secret).owned(0o4777, 1234)]),
+        (
+            "dir-over-symlink",
+            vec![new().symlink("l", outside_path).pax(xattr).dir("l").owned(0o4777, 1234)],
+        ),
+        (
+            "dir-over-a-lower-layers-symlink",
+            vec![new().symlink("l", outside_path), new().pax(xattr).dir("l").owned(0o4777, 1234)],
+        ),
+    ] {
+        let tars: Vec<_> = layers.into_iter().map(Archive::tar).collect();
+        registry.image(name, "t", &tars, json!({ "Cmd": ["/x"] }));
+        let image = format!("{}/{name}:t", registry.address);
+        sandbox.pull(&image);
+        assert_untouched(&outside, name);
+        let tree = format!("tree-{name}");
+        sandbox.ok(&["unpack", &image, &tree]);
+        assert_untouched(&outside, name);
+        sandbox.script(&format!(
+            "$imagectl bundle --copy {image} copy >/dev/null; $imagectl unbundle copy
+             $imagectl bundle {image} mounted >/dev/null; stat mounted/rootfs/l
+             $imagectl unbundle mounted",
+        ));
+        assert_untouched(&outside, name);
+        let made = std::fs::symlink_metadata(sandbox.path.join(tree).join("l")).unwrap();
+        if name.starts_with("dir") {
+            assert!(made.is_dir(), "{name}");
+            let owner = (made.uid(), made.gid());
+            assert_eq!((made.mode() & 0o7777, owner, made.mtime()), (0o4777, (1234, 1234), 5));
+        } else {
+            assert!(made.is_symlink(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_hard_link_that_cannot_be_is_no_copy() {
+    let sandbox = Sandbox::new();
+    let tar = Archive::new().file("a", "x").hardlink("l", "a").tar();
+    let name = "docker.io/library/x:latest";
+    super::store::put_image(&sandbox, name, &[tar], json!({ "Cmd": ["/x"] }));
+    // As if the two were on different file systems.
+    let output = std::process::Command::new("strace")
+        .args(["-f", "-o", "trace", "-e", "inject=linkat:error=EXDEV"])
+        .args([env!("CARGO_BIN_EXE_imagectl"), "--store", "store", "unpack", "x", "tree"])
+        .current_dir(&sandbox.path)
+        .output()
+        .unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains("entry 'l': make the hard link: Invalid cross-device"), "{errors}");
+    assert!(!sandbox.path.join("tree").exists());
+}
+
+/// Docker's CVE-2019-14271 and its like: unpigz out of the PATH was asked to decompress.
+#[test]
+fn an_images_programs_are_never_run() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let marker = sandbox.path.join("marker");
+    let script = format!("#!/bin/sh\necho \"$0 $*\" >>'{}'\n", marker.display());
+    let programs = ["gzip", "gunzip", "zstd", "unzstd", "unpigz", "pigz", "xz", "tar", "sh"];
+    let below = programs.iter().fold(Archive::new().dir("bin"), |archive, name| {
+        archive.program(&format!("bin/{name}"), script.as_bytes())
+    });
+    let (below, above) = (below.tar(), Archive::new().file("a", "x").tar());
+    let gzipped = registry.blob("x", LAYER, &super::archive::gzip(&below));
+    let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
+    let zstd = registry.blob("x", zstd, &zstd::encode_all(&above[..], 1).unwrap());
+    let diff_ids = [&below, &above].map(|tar| imagectl::digest::Digest::of(tar));
+    let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/bin/sh"] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids } });
+    let config = registry.blob("x", CONFIG, config.to_string().as_bytes());
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [gzipped, zstd] });
+    registry.manifest("x", "t", MANIFEST, &manifest);
+    let image = format!("{}/x:t", registry.address);
+    let path = std::env::var("PATH").unwrap();
+    let path = format!("{}:{path}", sandbox.path.join("tree/bin").display());
+    // Twice: the first time there is nothing in the PATH yet.
+    for round in 0..2 {
+        for (command, made) in [
+            (&["pull", "-q", "--tls-verify=false", &image][..], None),
+            (&["unpack", &image, "tree"], Some("tree")),
+            (&["unpack", &image, "again"], Some("again")),
+            (&["bundle", "--copy", &image, "copy"], Some("copy/rootfs")),
+            (&["save", "-o", "x.tar", &image], None),
+            (&["load", "x.tar"], None),
+        ] {
+            if round == 1 && made == Some("tree") {
+                continue;
+            }
+            let output = sandbox.command().env("PATH", &path).args(command).output().unwrap();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{command:?}: {errors}");
+            let there = made.is_none_or(|made| sandbox.path.join(made).join("bin/gzip").exists());
+            assert!(there, "{command:?}");
+            assert!(!marker.exists(), "{command:?}: {:?}", std::fs::read_to_string(&marker));
+        }
+        for made in ["again", "copy", "store"] {
+            std::fs::remove_dir_all(sandbox.path.join(made)).unwrap();
+        }
+        std::fs::remove_file(sandbox.path.join("x.tar")).unwrap();
+    }
+    // They would have been found.
+    let found = std::process::Command::new("unpigz").env("PATH", &path).status().unwrap();
+    assert!(found.success() && marker.exists());
+}
+
 #[test]
 fn absolute_names_begin_at_the_rootfs() {
     let sandbox = Sandbox::new();
@@ -475,7 +626,6 @@ fn names_may_be_any_bytes_but_say_nothing_to_a_terminal() {
 
 #[test]
 fn strangers_setuid_files_are_out_of_others_reach() {
-    use std::os::unix::fs::PermissionsExt;
     let sandbox = Sandbox::new();
     let tar = Archive::new().program("suid", b"x").tar();
     super::store::put_image(

@@ -97,6 +97,53 @@ fn docker_archives_with_linked_layers_come_from_standard_input() {
 }
 
 #[test]
+fn docker_archives_of_two_images_have_a_shared_layer_once() {
+    let [base, upper] = layers();
+    let other = Archive::new().file("other", "other").tar();
+    let config = |upper: &[u8]| {
+        let diff_ids = [&base[..], upper].map(Digest::of);
+        json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/x"] },
+            "rootfs": { "type": "layers", "diff_ids": diff_ids } })
+        .to_string()
+    };
+    let item = |config: &str, name: &str, layer: &str| json!({ "Config": config, "RepoTags": [name], "Layers": ["base.tar", layer] });
+    let manifest = json!([item("1.json", "x:1", "upper.tar"), item("2.json", "y:2", "other.tar")]);
+    let archive = Archive::new()
+        .entry(b'0', "base.tar", "", &base)
+        .entry(b'0', "upper.tar", "", &upper)
+        .entry(b'0', "other.tar", "", &other)
+        .file("1.json", &config(&upper))
+        .file("2.json", &config(&other))
+        .file("manifest.json", &manifest.to_string())
+        .tar();
+    let check = |sandbox: &Sandbox| {
+        for (name, own, foreign) in [("x:1", "d/b", "other"), ("y:2", "other", "d/b")] {
+            sandbox.ok(&["unpack", name, own.trim_start_matches("d/")]);
+            let tree = sandbox.path.join(own.trim_start_matches("d/"));
+            assert_eq!(std::fs::read_to_string(tree.join("d/a")).unwrap(), "a", "{name}");
+            assert!(tree.join(own).exists() && !tree.join(foreign).exists(), "{name}");
+        }
+        // Three layers, two configs, two manifests.
+        assert_eq!(sandbox.ok(&["verify"]).trim(), "7 blobs are right");
+    };
+    let sandbox = Sandbox::new();
+    let output = load_stdin(&sandbox, &[], &archive);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("library/x:1 sha256:") && said.contains("\ndocker.io/library/y:2 "));
+    check(&sandbox);
+    sandbox.ok(&["save", "--format", "docker-archive", "-o", "two.tar", "x:1", "y:2"]);
+    let listed = sandbox.script("tar -tf two.tar");
+    let layer = Digest::of(&base).hex();
+    assert_eq!(listed.lines().filter(|line| line.contains(&layer)).count(), 1, "{listed}");
+    let tars = listed.lines().filter(|line| line.ends_with(".tar")).count();
+    assert_eq!(tars, 3, "{listed}");
+    let again = Sandbox::new();
+    again.ok(&["load", sandbox.path.join("two.tar").to_str().unwrap()]);
+    check(&again);
+}
+
+#[test]
 fn archives_that_are_refused() {
     let config = json!({ "architecture": "amd64", "os": "linux",
         "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"other").to_string()] } });
