@@ -63,8 +63,36 @@ fn check(sandbox: &Sandbox, reference: &str) {
     assert!(std::fs::read(sandbox.path.join("tree/big")).unwrap() == content());
 }
 
+/// How many ranges are asked for at once if none ends behind the first, which shows that there are any.
+fn asked_at_once(parallel: &str, expected: usize) -> usize {
+    let (registry, reference) = serving(|_, tar, range| match range.unwrap() {
+        range @ (0, _) => part(tar, range),
+        range => Answer { cut: Some(10), stay: true, ..part(tar, range) },
+    });
+    let waiting = || ranges(&registry).len().saturating_sub(1);
+    let sandbox = Sandbox::new();
+    let mut child = sandbox
+        .command()
+        .args(["pull", "-q", "--tls-verify=false", "--parallel", parallel, &reference])
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while waiting() < expected && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    // One too many now has time enough to come.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    waiting()
+}
+
 #[test]
 fn a_large_blob_comes_in_ranges() {
+    for (parallel, expected) in [("1", 1), ("2", 2), ("4", 4)] {
+        assert_eq!(asked_at_once(parallel, expected), expected, "--parallel {parallel}");
+    }
     let (registry, reference) = serving(|_, tar, range| part(tar, range.unwrap()));
     let sandbox = Sandbox::new();
     sandbox.pull(&reference);
