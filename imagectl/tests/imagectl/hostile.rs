@@ -466,7 +466,7 @@ fn a_hard_link_that_cannot_be_is_no_copy() {
     assert!(!sandbox.path.join("tree").exists());
 }
 
-/// Docker's CVE-2019-14271 and its like: unpigz out of the PATH was asked to decompress.
+/// CVE-2014-9357: Docker had xz run to decompress, out of the image it was in by then.
 #[test]
 fn an_images_programs_are_never_run() {
     let sandbox = Sandbox::new();
