@@ -24,6 +24,10 @@ pub const CASES: &[Case] = &[
     Case::new("mount-targets/link-to-the-root", link_to_root).not_on(&[OLD, CRUN]),
     Case::new("mount-targets/over-the-root", over_root)
         .not_on(&[(Peer::Crun, "crun 1.8.1 can't mount an overlay there")]),
+    Case::new("mount-targets/over-a-shared-root", over_shared_root).not_on(&[
+        (Peer::Runc, "runc 1.1.5's pivot_root fails with it"),
+        (Peer::Crun, "crun 1.8.1 can't mount anything there"),
+    ]),
     Case::new("mount-targets/over-the-root-but-not-first", over_root_later).not_on(&[OLD, CRUN]),
     Case::new("mount-targets/odd-spellings", spellings)
         .not_on(&[(Peer::Crun, "crun 1.8.1 mounts relative ones elsewhere")]),
@@ -126,6 +130,33 @@ fn over_root(env: &mut Env) -> Outcome {
 fn insert(bundle: &mut Bundle, at: usize, mount: Value) -> Outcome {
     let mounts = bundle.config["mounts"].as_array_mut();
     mounts.ok_or_else(|| Failure("no mounts in config.json".to_owned()))?.insert(at, mount);
+    Ok(())
+}
+
+/// The cover comes from a mount that the host shares: nothing of the container's goes there.
+fn over_shared_root(env: &mut Env) -> Outcome {
+    for words in [&["run"][..], &["run", "--no-pivot"]] {
+        let mut bundle = env.bundle()?;
+        let cover = env.dir.join("cover");
+        fs::create_dir_all(&cover)?;
+        let path = cover.to_string_lossy().into_owned();
+        env.command(&["mount", "-t", "tmpfs", "cover", &path]).ok()?;
+        env.command(&["mount", "--make-shared", &path]).ok()?;
+        env.command(&["cp", "-a", &format!("{}/.", bundle.rootfs().display()), &path]).ok()?;
+        bundle.set("/linux/rootfsPropagation", json!("shared"))?;
+        let mount =
+            json!({"destination": "/", "type": "bind", "source": path, "options": ["bind"]});
+        insert(&mut bundle, 0, mount)?;
+        bundle.shell("test -d /proc/self && echo inside").save()?;
+        let dir = bundle.dir.to_string_lossy().into_owned();
+        let output = env.runtime(&[words, &["-b", &dir, &env.id("x")]].concat()).ok();
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let inner: Vec<&str> = mounts.lines().filter(|l| l.contains(&format!("{path}/"))).collect();
+        let inner = inner.join("\n");
+        env.command(&["umount", "-R", &path]).ok()?;
+        ensure_eq!(output?.stdout, "inside\n", "what the process says, {words:?}");
+        ensure!(inner.is_empty(), "{words:?} left on the host: {inner}");
+    }
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::json_path;
+use crate::json_path::{self, Name};
 use crate::json_tree::Node;
 
 /// A path, a word that can stand there, and what oci-spec has for it.
@@ -54,6 +54,11 @@ fn user(text: &[u8], tree: &Node) -> Option<(Range<usize>, &'static [u8])> {
     if let Some(user) = child(process, "user") {
         return Some((user.value.range.clone(), &b"{}"[..])).filter(|(range, _)| null(range));
     }
+    // Go takes a name in any case: one that we don't know by it must not become root's.
+    let is_user = |name: &Name| matches!(name, Name::Key(key) if key.eq_ignore_ascii_case("user"));
+    if process.members.iter().any(|member| is_user(&member.name)) {
+        return None;
+    }
     let last = process.range.end.checked_sub(1).filter(|at| text[*at] == b'}')?;
     let word: &[u8] = if process.members.is_empty() { b"\"user\":{}" } else { b",\"user\":{}" };
     Some((last..last, word))
@@ -93,6 +98,7 @@ mod tests {
             r#"{"ociVersion": "1.0", "annotations": {"scheduler.flags": "SCHED_FLAG_DL_OVERRUN"}}"#,
             r#"{"process": ["user"]}"#,
             r#"{"process": 3}"#,
+            r#"{"process": {"User": {"uid": 1000}}}"#,
             r#"{"process": {"scheduler": {"flags": ["SCHED_FLAG_RECLAIM", "#,
             "",
             "\"",

@@ -90,7 +90,8 @@ pub(super) struct Substitutes {
 impl Substitutes {
     pub fn new(streams: &[String]) -> Result<Substitutes, Error> {
         let mut substitutes = Substitutes::default();
-        for (own, stream) in streams.iter().enumerate() {
+        // No more than stdio: our other descriptors are none of the images' business.
+        for (own, stream) in streams.iter().take(3).enumerate() {
             let Some((key, _, is_null)) = split(stream) else { continue };
             if substitutes.list.iter().any(|(known, _)| known == key) {
                 continue;
@@ -111,6 +112,14 @@ impl Substitutes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_than_stdio_is_handed_on() {
+        let streams: Vec<String> = (0..12).map(|number| format!("pipe:[{number}]")).collect();
+        let list = Substitutes::new(&streams).unwrap().list;
+        let pipes = (0..3).map(|number| (format!("pipe:[{number}]"), number));
+        assert_eq!(list, pipes.collect::<Vec<_>>());
+    }
 
     #[test]
     fn what_leads_out_is_found() {

@@ -298,8 +298,14 @@ fn bound(
         return Err(one.invalid("source", "missing: a bind mount needs a source"));
     };
     let implied = if options.top_given { options.implied() } else { 0 };
+    // What covers the root is the root: as that, a shared one is a peer group of its own.
+    let is_root = relative(&one.mount.destination().to_string_lossy()).is_empty();
+    let apart = match all.propagation {
+        mount_options::propagation::SHARED if is_root => mount_options::propagation::PRIVATE,
+        propagation => propagation,
+    };
     let changes = [
-        cut_off(all.propagation, options.recursive).into(),
+        cut_off(apart, options.recursive).into(),
         Change { asked: options.top, implied },
         options.all.into(),
     ];
