@@ -215,20 +215,7 @@ fn layers_come_side_by_side() {
     let mut seen = 0;
     for (parallel, expected) in [("1", 1), ("3", 3)] {
         let sandbox = Sandbox::new();
-        let mut child = sandbox
-            .command()
-            .args(["pull", "-q", "--tls-verify=false", "--parallel", parallel, &reference])
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while asked() < expected && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        // One that is not to come now has time enough to come.
-        std::thread::sleep(std::time::Duration::from_millis(200));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        sandbox.pull_until(parallel, &reference, || asked() >= expected);
         assert_eq!(asked(), expected, "--parallel {parallel}");
         assert!(asked() > seen);
         seen = asked();

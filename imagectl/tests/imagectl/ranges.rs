@@ -70,21 +70,7 @@ fn asked_at_once(parallel: &str, expected: usize) -> usize {
         range => Answer { cut: Some(10), stay: true, ..part(tar, range) },
     });
     let waiting = || ranges(&registry).len().saturating_sub(1);
-    let sandbox = Sandbox::new();
-    let mut child = sandbox
-        .command()
-        .args(["pull", "-q", "--tls-verify=false", "--parallel", parallel, &reference])
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while waiting() < expected && std::time::Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    // One too many now has time enough to come.
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    Sandbox::new().pull_until(parallel, &reference, || waiting() >= expected);
     waiting()
 }
 

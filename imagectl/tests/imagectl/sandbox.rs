@@ -1,8 +1,9 @@
 //! A directory for one test, with a store in it, and the binary run there.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// Removed when the test ends well; kept for a look when it fails.
 pub struct Sandbox {
@@ -66,6 +67,24 @@ impl Sandbox {
 
     pub fn pull(&self, reference: &str) -> String {
         self.ok(&["pull", "--quiet", "--tls-verify=false", reference])
+    }
+
+    /// Begins a pull that does not end by itself, and kills it once it has come so far, or 10 s after;
+    /// what would be more than that has time enough to come.
+    pub fn pull_until(&self, parallel: &str, reference: &str, is_there: impl Fn() -> bool) {
+        let mut child = self
+            .command()
+            .args(["pull", "-q", "--tls-verify=false", "--parallel", parallel, reference])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_there() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     pub fn pull_fails(&self, reference: &str) -> String {
