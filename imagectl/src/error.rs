@@ -172,6 +172,15 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A failure in what images are loaded from.
+    #[error("{archive}")]
+    Archive {
+        /// The archive or layout.
+        archive: String,
+        /// What failed.
+        #[source]
+        source: Box<Error>,
+    },
     /// A failure at one archive entry.
     #[error("entry '{entry}'")]
     Entry {

@@ -13,7 +13,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{Bounds, Descriptor};
 use crate::layer::tar::{Kind, Reader};
-use crate::layer::{Budget, Decoder, EntryPath, bounded};
+use crate::layer::{Budget, EntryPath, decompress};
 use crate::store::{Session, Store};
 
 /// How many links may lead to a file.
@@ -44,7 +44,7 @@ impl Bag {
 
     /// Takes an archive apart, compressed or not, into the session.
     pub fn read(source: impl BufRead, session: &Session, budget: &Budget) -> Result<Self> {
-        let source = bounded(Decoder::new(source)?, budget);
+        let source = decompress(source, budget)?;
         let mut reader = Reader::new(BufReader::with_capacity(128 << 10, source));
         let mut members = BTreeMap::new();
         while let Some(entry) = reader.next_entry()? {

@@ -14,7 +14,7 @@ use crate::changes::{Change, Kind, changes};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, ImageConfig, Platform, media_type};
-use crate::layer::{self, Budget, Content, Decoder, Limits, bounded};
+use crate::layer::{self, Budget, Content, Limits, decompress_blob};
 use crate::reference::Reference;
 use crate::store::{MARK, Session, Store, StoredImage};
 
@@ -65,7 +65,7 @@ fn import_into(store: &Store, origin: Origin, recipe: &Recipe) -> Result<Loaded>
     let _held = store.hold()?;
     let session = store.begin()?;
     let (blob, diff_id) = match origin {
-        Origin::Tarball(source) => tarball(store, &session, source, recipe.limits)?,
+        Origin::Tarball(source) => tarball(store, &session, source, recipe)?,
         Origin::Directory(path) => {
             let directory = File::open(&path).map_err(Error::io("open", &path))?;
             tree(store, &session, &directory, Content::Tree, recipe.compression)?
@@ -227,23 +227,34 @@ fn tarball(
     store: &Store,
     session: &Session,
     mut source: Box<dyn Read>,
-    limits: Limits,
+    recipe: &Recipe,
 ) -> Result<(Descriptor, Digest)> {
     let path = session.fresh("import");
     let mut blob = Counted::create(&path)?;
     io::copy(&mut source, &mut blob).map_err(Error::io("write", &path))?;
     let (digest, size) = blob.finish().map_err(Error::io("write", &path))?;
     store.adopt(&path, &digest)?;
-    let media_type = layer_type(store, &digest)?;
-    let file = BufReader::with_capacity(128 << 10, store.open_blob(&digest)?);
-    let budget = Budget::new(limits);
-    let mut stream = bounded(Decoder::new(file)?, &budget);
-    let mut hashed = Counted::new(io::sink());
-    io::copy(&mut stream, &mut hashed).map_err(|error| match error.downcast::<Error>() {
-        Ok(own) => own,
-        Err(source) => Error::Step { action: "read the tarball", source },
+    let blob = Descriptor::new(layer_type(store, &digest)?, digest, size);
+    let diff_id = uncompressed(store, &blob, recipe.limits).map_err(|source| Error::Layer {
+        image: recipe.name.to_string(),
+        layer: digest,
+        source: Box::new(source),
     })?;
-    Ok((Descriptor::new(media_type, digest, size), hashed.hasher.finish()))
+    Ok((blob, diff_id))
+}
+
+/// The digest of a layer's uncompressed bytes.
+fn uncompressed(store: &Store, blob: &Descriptor, limits: Limits) -> Result<Digest> {
+    let file = BufReader::with_capacity(128 << 10, store.open_blob(&blob.digest)?);
+    let budget = Budget::new(limits);
+    let mut hashed = Counted::new(io::sink());
+    io::copy(&mut decompress_blob(file, blob.size, &budget)?, &mut hashed).map_err(|error| {
+        match error.downcast::<Error>() {
+            Ok(own) => own,
+            Err(source) => Error::Step { action: "read the tarball", source },
+        }
+    })?;
+    Ok(hashed.hasher.finish())
 }
 
 /// Makes a layer of a directory.

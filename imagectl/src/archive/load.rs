@@ -15,8 +15,8 @@ use crate::store::{Session, Store, StoredImage};
 pub enum Source {
     /// A layout directory.
     Directory(std::path::PathBuf),
-    /// An archive: a file, or standard input.
-    Archive(Box<dyn std::io::Read>),
+    /// An archive: a file, or standard input, and what to call it in errors.
+    Archive(String, Box<dyn std::io::Read>),
 }
 
 /// What to load, and how.
@@ -56,25 +56,12 @@ pub fn load(store: &Store, source: Source, request: &Request) -> Result<Vec<Load
 fn load_into(store: &Store, source: Source, request: &Request) -> Result<Vec<Loaded>> {
     let _held = store.hold()?;
     let session = store.begin()?;
-    let bag = match source {
-        Source::Directory(path) => Bag::open_directory(&path)?,
-        Source::Archive(file) => {
-            let file = BufReader::with_capacity(128 << 10, file);
-            Bag::read(file, &session, &Budget::new(request.limits))?
-        }
+    let archive = match &source {
+        Source::Directory(path) => format!("layout {}", path.display()),
+        Source::Archive(name, _) => format!("archive {name}"),
     };
-    let loading = Loading { store, session: &session, bag, request };
-    // Docker writes both of late; its own list has the names.
-    let mut found = match &loading.bag {
-        Bag::Members(_) if loading.bag.has("manifest.json") => docker::images(&loading)?,
-        bag if bag.has("index.json") => oci::images(&loading)?,
-        _ => {
-            return Err(Error::Document {
-                what: "the archive".into(),
-                reason: "has neither a manifest.json nor an index.json: it holds no image".into(),
-            });
-        }
-    };
+    let mut found = take(store, &session, source, request)
+        .map_err(|source| Error::Archive { archive, source: Box::new(source) })?;
     if let Some(name) = &request.name {
         let digest = found.first().map(|image| image.descriptor.digest);
         match digest {
@@ -101,6 +88,26 @@ fn load_into(store: &Store, source: Source, request: &Request) -> Result<Vec<Loa
             Ok(Loaded { name, digest })
         })
         .collect()
+}
+
+/// Puts the blobs of all images into the store.
+fn take(store: &Store, session: &Session, source: Source, request: &Request) -> Result<Vec<Found>> {
+    let bag = match source {
+        Source::Directory(path) => Bag::open_directory(&path)?,
+        Source::Archive(_, file) => {
+            let file = BufReader::with_capacity(128 << 10, file);
+            Bag::read(file, session, &Budget::new(request.limits))?
+        }
+    };
+    let loading = Loading { store, session, bag, request };
+    // Docker writes both of late; its own list has the names.
+    match &loading.bag {
+        Bag::Members(_) if loading.bag.has("manifest.json") => docker::images(&loading),
+        bag if bag.has("index.json") => oci::images(&loading),
+        _ => {
+            Err(Error::refused("has neither a manifest.json nor an index.json: it holds no image"))
+        }
+    }
 }
 
 /// Checks the layers' content, and unpacks those of the image that runs here if asked to.

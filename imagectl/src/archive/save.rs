@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, media_type};
 use crate::layer::tar::{Entry, Kind, Writer};
-use crate::layer::{Budget, Decoder, Limits, bounded};
+use crate::layer::{Budget, Decoder, Limits, decompress_blob};
 use crate::store::{Store, StoredImage, annotation};
 
 /// Layers are read in pieces of this size.
@@ -155,7 +155,12 @@ fn docker<W: Write>(
             let name = format!("{}.tar", diff_id.hex());
             if !archive.written.contains(&name) {
                 // The header wants the size, which nobody knows before the layer is uncompressed.
-                let size = measure(store, blob, diff_id, &budget)?;
+                let size =
+                    measure(store, blob, diff_id, &budget).map_err(|source| Error::Layer {
+                        image: image.name().to_owned(),
+                        layer: blob.digest,
+                        source: Box::new(source),
+                    })?;
                 let source = BufReader::with_capacity(BUFFER, store.open_blob(&blob.digest)?);
                 archive.file(&name, size, Decoder::new(source)?.take(size))?;
             }
@@ -178,7 +183,7 @@ fn measure(store: &Store, blob: &Descriptor, diff_id: &Digest, budget: &Budget) 
         return Err(missing(blob));
     }
     let source = BufReader::with_capacity(BUFFER, store.open_blob(&blob.digest)?);
-    let mut source = bounded(Decoder::new(source)?, budget);
+    let mut source = decompress_blob(source, blob.size, budget)?;
     let mut hasher = crate::digest::Hasher::default();
     let mut buffer = vec![0; BUFFER];
     let mut size = 0;

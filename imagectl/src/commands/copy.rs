@@ -113,8 +113,8 @@ fn bring(between: &Store, source: Place, way: &Way) -> Result<StoredImage> {
         }
         Place::Directory(path) => load(Source::Directory(path))?,
         Place::Archive(path, _) => {
-            let file = File::open(&path).map_err(Error::io("open", path))?;
-            load(Source::Archive(Box::new(file)))?;
+            let file = File::open(&path).map_err(Error::io("open", &path))?;
+            load(Source::Archive(path.display().to_string(), Box::new(file)))?;
         }
     }
     let images = between.images()?;

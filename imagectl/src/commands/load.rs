@@ -42,7 +42,8 @@ impl Load {
         let source = match file {
             Some(path) if path.is_dir() => Source::Directory(path),
             Some(path) => {
-                Source::Archive(Box::new(File::open(&path).map_err(Error::io("open", path))?))
+                let file = File::open(&path).map_err(Error::io("open", &path))?;
+                Source::Archive(path.display().to_string(), Box::new(file))
             }
             None if std::io::stdin().is_terminal() => {
                 return Err(Error::Argument {
@@ -50,7 +51,7 @@ impl Load {
                     reason: "no file is given, and standard input is a terminal".into(),
                 });
             }
-            None => Source::Archive(Box::new(std::io::stdin())),
+            None => Source::Archive("on standard input".into(), Box::new(std::io::stdin())),
         };
         let request = Request {
             choice: self.platform.choice()?,

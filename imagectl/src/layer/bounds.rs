@@ -1,8 +1,10 @@
 //! Limits on what layers become. A bomb is stopped by what it writes, not by what it claims.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::tar::Entry;
 use crate::error::{Error, Result};
 
 /// No layer is held to its ratio before it has become so large, in bytes: a small bomb harms nobody.
@@ -51,6 +53,18 @@ impl Budget {
             ))
         })
     }
+
+    /// Counts the holes of a sparse file: they cost nothing here, but all who copy the file or read it.
+    pub(crate) fn take_holes(&self, entry: &Entry) -> Result<()> {
+        let Some(sparse) = &entry.sparse else { return Ok(()) };
+        take(&self.size, sparse.size.saturating_sub(entry.size)).ok_or_else(|| {
+            let (size, limit) = (sparse.size, self.limits.size);
+            Error::refused(format!(
+                "a sparse file of {size} bytes, counted with its holes, makes the image larger than \
+                 {limit} bytes; --max-size allows more"
+            ))
+        })
+    }
 }
 
 fn take(from: &AtomicU64, amount: u64) -> Option<()> {
@@ -58,19 +72,70 @@ fn take(from: &AtomicU64, amount: u64) -> Option<()> {
     from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok().map(drop)
 }
 
-/// A layer's uncompressed bytes, ended by an error where they grow past the limits.
+/// An archive's compressed size.
+#[derive(Clone, Debug)]
+pub enum Compressed {
+    /// Somebody told, and it is checked.
+    Known(u64),
+    /// What a [`Counted`] has read of it so far.
+    SoFar(Arc<AtomicU64>),
+}
+
+impl Compressed {
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Known(bytes) => *bytes,
+            Self::SoFar(bytes) => bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Counts what is taken of a source.
+pub struct Counted<R> {
+    source: R,
+    taken: Arc<AtomicU64>,
+}
+
+impl<R> Counted<R> {
+    /// Counts from here on; gives the count too.
+    pub fn new(source: R) -> (Self, Compressed) {
+        let taken = Arc::new(AtomicU64::new(0));
+        (Self { source, taken: Arc::clone(&taken) }, Compressed::SoFar(taken))
+    }
+}
+
+impl<R: BufRead> BufRead for Counted<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.source.consume(amount);
+        self.taken.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+}
+
+impl<R: BufRead> Read for Counted<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(out)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+/// An archive's uncompressed bytes, ended by an error where they grow past the limits.
 pub struct Bounded<'a, R> {
     source: R,
     budget: &'a Budget,
-    /// What the ratio leaves, in bytes.
-    left: u64,
+    compressed: Compressed,
+    /// Bytes so far.
+    made: u64,
 }
 
 impl<'a, R: Read> Bounded<'a, R> {
-    /// Bounds what comes of a layer of `compressed` bytes.
-    pub fn new(source: R, compressed: u64, budget: &'a Budget) -> Self {
-        let left = compressed.saturating_mul(budget.limits.ratio).max(RATIO_FLOOR);
-        Self { source, budget, left }
+    /// Bounds what comes of `compressed`.
+    pub fn new(source: R, compressed: Compressed, budget: &'a Budget) -> Self {
+        Self { source, budget, compressed, made: 0 }
     }
 }
 
@@ -79,9 +144,13 @@ impl<R: Read> Read for Bounded<'_, R> {
         let length = self.source.read(out)?;
         let refuse = |reason: String| io::Error::other(Error::refused(reason));
         let Limits { size, ratio, .. } = self.budget.limits;
-        self.left = self.left.checked_sub(length as u64).ok_or_else(|| {
-            refuse(format!("becomes more than {ratio} times its size; --max-ratio allows more"))
-        })?;
+        self.made += length as u64;
+        let allowed = || self.compressed.bytes().saturating_mul(ratio);
+        if self.made > RATIO_FLOOR && self.made > allowed() {
+            return Err(refuse(format!(
+                "becomes more than {ratio} times its size; --max-ratio allows more"
+            )));
+        }
         take(&self.budget.size, length as u64).ok_or_else(|| {
             refuse(format!("the image becomes more than {size} bytes; --max-size allows more"))
         })?;

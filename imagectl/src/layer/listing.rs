@@ -65,7 +65,9 @@ impl Listing {
             let mut made = HashSet::new();
             while let Some(entry) = reader.next_entry()? {
                 expected.budget.take_entry()?;
-                self.apply(&entry, &mut made).map_err(|source| Error::Entry {
+                let applied =
+                    expected.budget.take_holes(&entry).and_then(|()| self.apply(&entry, &mut made));
+                applied.map_err(|source| Error::Entry {
                     entry: entry.path.escape_ascii().to_string(),
                     source: Box::new(source),
                 })?;

@@ -17,7 +17,7 @@ mod remove;
 pub mod tar;
 mod whiteout;
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::os::fd::BorrowedFd;
 
 use crate::digest::Digest;
@@ -36,15 +36,29 @@ pub use remove::remove_tree;
 
 use ahead::ahead;
 use apply::Applier;
-use bounds::Bounded;
+use bounds::{Bounded, Compressed, Counted};
 use hashing::Hashing;
 
-/// Bounds the bytes of an archive whose compressed size nobody told.
-pub fn bounded<'a, R: std::io::Read>(
+/// An archive of images, decompressed and bounded. Its compressed size is counted as it comes: nobody
+/// tells that of standard input.
+///
+/// # Errors
+/// Those of the decoder.
+pub fn decompress<'a, R: BufRead>(source: R, budget: &'a Budget) -> Result<impl Read + use<'a, R>> {
+    let (source, compressed) = Counted::new(source);
+    Ok(Bounded::new(Decoder::new(source)?, compressed, budget))
+}
+
+/// A layer's blob of `size` bytes, decompressed and bounded.
+///
+/// # Errors
+/// Those of the decoder.
+pub fn decompress_blob<'a, R: BufRead>(
     source: R,
+    size: u64,
     budget: &'a Budget,
-) -> impl std::io::Read + use<'a, R> {
-    Bounded::new(source, u64::MAX, budget)
+) -> Result<impl Read + use<'a, R>> {
+    Ok(Bounded::new(Decoder::new(source)?, Compressed::Known(size), budget))
 }
 
 /// Which layer is read, and what it may become.
@@ -77,7 +91,9 @@ pub fn unpack<R: BufRead + Send>(
         let mut applier = Applier::new(target, how)?;
         while let Some(entry) = reader.next_entry()? {
             budget.take_entry()?;
-            applier.apply(&entry, &mut reader).map_err(|source| Error::Entry {
+            let applied =
+                budget.take_holes(&entry).and_then(|()| applier.apply(&entry, &mut reader));
+            applied.map_err(|source| Error::Entry {
                 entry: entry.path.escape_ascii().to_string(),
                 source: Box::new(source),
             })?;
@@ -98,7 +114,8 @@ pub fn verify<R: BufRead + Send>(source: R, expected: Expected<'_>) -> Result<()
 impl<'a> Expected<'a> {
     /// The layer's uncompressed bytes, bounded.
     fn stream<R: BufRead>(&self, source: R) -> Result<Bounded<'a, Decoder<R>>> {
-        Ok(Bounded::new(Decoder::new(source)?, self.blob.size, self.budget))
+        let compressed = Compressed::Known(self.blob.size);
+        Ok(Bounded::new(Decoder::new(source)?, compressed, self.budget))
     }
 }
 

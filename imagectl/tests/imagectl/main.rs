@@ -5,7 +5,9 @@
 
 mod archive;
 mod auth;
+mod bombs;
 mod bundle;
+mod doors;
 mod engines;
 mod format;
 mod hostile;

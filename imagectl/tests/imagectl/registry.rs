@@ -155,9 +155,23 @@ impl Registry {
 
     /// Puts a whole image of gzip layers, given as tars, and gives its manifest's descriptor.
     pub fn image(&self, repository: &str, tag: &str, tars: &[Vec<u8>], run: Value) -> Value {
-        let blobs: Vec<_> = tars.iter().map(|tar| super::archive::gzip(tar)).collect();
-        let layers: Vec<_> = blobs.iter().map(|blob| self.blob(repository, LAYER, blob)).collect();
-        let diff_ids: Vec<_> = tars.iter().map(|tar| Digest::of(tar).to_string()).collect();
+        let layer = |tar: &Vec<u8>| (LAYER, super::archive::gzip(tar), Digest::of(tar));
+        self.image_of(repository, tag, &tars.iter().map(layer).collect::<Vec<_>>(), run)
+    }
+
+    /// The same with layers of any compression: media type, blob and diff ID.
+    pub fn image_of(
+        &self,
+        repository: &str,
+        tag: &str,
+        layers: &[(&str, Vec<u8>, Digest)],
+        run: Value,
+    ) -> Value {
+        let diff_ids: Vec<_> = layers.iter().map(|(.., diff_id)| *diff_id).collect();
+        let layers: Vec<_> = layers
+            .iter()
+            .map(|(media_type, blob, _)| self.blob(repository, media_type, blob))
+            .collect();
         let config = json!({ "architecture": "amd64", "os": "linux", "config": run,
             "rootfs": { "type": "layers", "diff_ids": diff_ids } });
         let config = self.blob(repository, CONFIG, config.to_string().as_bytes());

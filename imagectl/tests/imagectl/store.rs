@@ -9,6 +9,17 @@ use super::sandbox::{Sandbox, names};
 
 /// Writes an image into the sandbox's store as another tool would: blobs and index alone.
 pub fn put_image(sandbox: &Sandbox, name: &str, tars: &[Vec<u8>], run: serde_json::Value) {
+    let layer = |tar: &Vec<u8>| (LAYER, gzip(tar), Digest::of(tar));
+    put_layers(sandbox, name, &tars.iter().map(layer).collect::<Vec<_>>(), run);
+}
+
+/// The same with layers of any compression: media type, blob and diff ID.
+pub fn put_layers(
+    sandbox: &Sandbox,
+    name: &str,
+    layers: &[(&str, Vec<u8>, Digest)],
+    run: serde_json::Value,
+) {
     let blobs = sandbox.store().join("blobs/sha256");
     std::fs::create_dir_all(&blobs).unwrap();
     let put = |media_type: &str, bytes: &[u8]| {
@@ -16,8 +27,8 @@ pub fn put_image(sandbox: &Sandbox, name: &str, tars: &[Vec<u8>], run: serde_jso
         std::fs::write(blobs.join(digest.hex()), bytes).unwrap();
         json!({ "mediaType": media_type, "digest": digest, "size": bytes.len() })
     };
-    let layers: Vec<_> = tars.iter().map(|tar| put(LAYER, &gzip(tar))).collect();
-    let diff_ids: Vec<_> = tars.iter().map(|tar| Digest::of(tar)).collect();
+    let diff_ids: Vec<_> = layers.iter().map(|(.., diff_id)| *diff_id).collect();
+    let layers: Vec<_> = layers.iter().map(|(media_type, blob, _)| put(media_type, blob)).collect();
     let config = json!({ "architecture": "amd64", "os": "linux", "config": run,
         "rootfs": { "type": "layers", "diff_ids": diff_ids } });
     let config = put(CONFIG, config.to_string().as_bytes());
