@@ -22,6 +22,12 @@ pub const CASES: &[Case] = &[
             (Peer::Runc, "runc runs in a v1 view here, where such a process can be frozen"),
             (Peer::Crun, "ghost only: crun does not wait for the processes"),
         ]),
+    Case::new("deadlines/process-that-does-not-freeze-on-v1", wedged_v1)
+        .needs(&[Need::V1, Need::Command("mkfs.ext4"), Need::Command("fsfreeze")])
+        .not_on(&[
+            (Peer::Runc, "runc says only that it is unable to freeze"),
+            (Peer::Crun, "crun runs in a v2 view here"),
+        ]),
 ];
 
 fn lock(env: &mut Env) -> Outcome {
@@ -109,15 +115,55 @@ fn wedged(env: &mut Env) -> Outcome {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         Ok(stat.contains(") D ").then_some(()))
     })?;
-    let output = env.verb("pause", &id).limit(Duration::from_secs(60)).exits(1)?;
+    gives_up(env, &id, &stopped)
+}
+
+/// Who waits to write to a stopped file system can be frozen on v1; who waits for a disk cannot, and this one's
+/// disk is a file on such a file system.
+fn wedged_v1(env: &mut Env) -> Outcome {
+    let stopped = Stopped::new(&env.dir)?;
+    let disk = Stopped::new(&stopped.0)?;
+    // Dropped first, so that nothing waits for the disk when that goes.
+    let _go_on = GoOn(&stopped);
+    let mut bundle = env.bundle()?;
+    bundle.bind(&disk.0, "/mnt", &["rw"])?;
+    bundle.shell(
+        "while true; do dd if=/dev/zero of=/mnt/file bs=4k count=1 conv=fsync; sleep 0.1; done",
+    );
+    let id = env.detach(&bundle, "c", &[])?;
+    env.wait_file(&disk.0.join("file"))?;
+    run(&["fsfreeze", "--freeze", &stopped.0.to_string_lossy()])?;
+    wait_until(env.shared.limit, "a process that waits for its disk", || {
+        let group = super::cgroups_v1::group(env, &id, "freezer")?;
+        let waits = |pid: &str| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.contains("(dd) D ")
+        };
+        let pids = fs::read_to_string(group.join("cgroup.procs"))?;
+        Ok(pids.lines().any(waits).then_some(()))
+    })?;
+    gives_up(env, &id, &stopped)
+}
+
+struct GoOn<'a>(&'a Stopped);
+
+impl Drop for GoOn<'_> {
+    fn drop(&mut self) {
+        // The case itself may have done so.
+        let _ = self.0.go_on();
+    }
+}
+
+fn gives_up(env: &mut Env, id: &str, stopped: &Stopped) -> Outcome {
+    let output = env.verb("pause", id).limit(Duration::from_secs(60)).exits(1)?;
     for word in ["still not frozen after 10 s", "/sys/fs/cgroup"] {
         ensure!(output.stderr.contains(word), "no {word:?} in {output}");
     }
     // It is not left half frozen.
-    ensure_eq!(env.status(&id)?, "running", "status");
+    ensure_eq!(env.status(id)?, "running", "status");
     stopped.go_on()?;
-    env.verb("pause", &id).ok()?;
-    ensure_eq!(env.status(&id)?, "paused", "status once it is let go");
-    env.verb("resume", &id).ok()?;
+    env.verb("pause", id).ok()?;
+    ensure_eq!(env.status(id)?, "paused", "status once it is let go");
+    env.verb("resume", id).ok()?;
     env.delete_all()
 }

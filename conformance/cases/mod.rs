@@ -23,6 +23,7 @@ mod exec;
 mod exec_cgroup;
 mod exec_paused;
 mod formats;
+mod frozen_children;
 mod hardening;
 mod hook_rules;
 mod hooks;
@@ -46,6 +47,7 @@ mod namespaces;
 mod network;
 mod notify;
 mod numbers;
+mod orphans;
 mod other_platforms;
 mod pidfd;
 mod process;
@@ -109,6 +111,8 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         exec::CASES,
         exec_cgroup::CASES,
         exec_paused::CASES,
+        frozen_children::CASES,
+        orphans::CASES,
         pidfd::CASES,
         readiness::CASES,
         cgroups_v1::CASES,

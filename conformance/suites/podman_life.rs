@@ -134,6 +134,13 @@ fn change(env: &mut Env) -> Outcome {
         podman.call(&["restart", "-t", "0", name]).ok()?;
         podman.call(&["exec", name, "true"]).ok()?;
     }
+    for (name, runtime) in [("old", "runc"), ("new", "ghost-runc")] {
+        podman.call(&["stop", "-t", "0", name]).ok()?;
+        ensure_eq!(podman.inspect(name, "{{.State.Status}}")?, "exited", "{name}");
+        ensure_eq!(podman.inspect(name, "{{.OCIRuntime}}")?, runtime, "{name} once stopped");
+        podman.call(&["rm", name]).ok()?;
+        podman.call(&["container", "exists", name]).exits(1)?;
+    }
     podman.end()
 }
 
