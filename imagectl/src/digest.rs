@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// A SHA-256 digest. There is no other algorithm: registries and layouts in the wild use none, and
-/// a digest is also a file name, so nothing but hex digits may ever follow the colon.
+/// A SHA-256 digest. Of the other algorithms that the image-spec registers, registries and layouts in the
+/// wild use none; they are refused. A digest is also a file name, so nothing but hex digits may ever
+/// follow the colon.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
@@ -16,7 +17,12 @@ impl Digest {
     /// [`Error::Digest`] for anything else, with the text as found.
     pub fn parse(text: &str) -> Result<Self> {
         let bad = |reason| Error::Digest { text: printable(text), reason };
-        let hex = text.strip_prefix("sha256:").ok_or_else(|| bad("not a sha256 digest"))?;
+        let hex = text.strip_prefix("sha256:").ok_or_else(|| match text.split_once(':') {
+            Some(("sha384" | "sha512" | "blake3", _)) => {
+                bad("of all algorithms sha256 alone is supported")
+            }
+            _ => bad("not a sha256 digest"),
+        })?;
         if hex.len() != 64 {
             return Err(bad("sha256 has 64 hex digits"));
         }
@@ -137,6 +143,11 @@ mod tests {
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ] {
             assert!(Digest::parse(text).is_err(), "{text}");
+        }
+        for (algorithm, digits) in [("sha384", 96), ("sha512", 128), ("blake3", 64)] {
+            let text = format!("{algorithm}:{}", "0".repeat(digits));
+            let error = Digest::parse(&text).unwrap_err().to_string();
+            assert!(error.ends_with(": of all algorithms sha256 alone is supported"), "{error}");
         }
     }
 }

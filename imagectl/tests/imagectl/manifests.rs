@@ -41,6 +41,8 @@ fn lies_are_refused() {
     short["digest"] = json!(&good_layer()["digest"].as_str().unwrap()[..70]);
     let mut unknown = good_layer();
     unknown["digest"] = json!(good_layer()["digest"].as_str().unwrap().replace("sha256", "md5"));
+    let mut sha512 = good_layer();
+    sha512["digest"] = json!(format!("sha512:{}", "0".repeat(128)));
     upper["digest"] = json!(good_layer()["digest"].as_str().unwrap().to_uppercase());
     let other = digest(b"other");
     let wrong_diff_id = registry.blob("x", CONFIG, &config(&[&other]));
@@ -73,6 +75,7 @@ fn lies_are_refused() {
         ("traversal", manifest(good_config(), json!([traversal])), "64 hex digits"),
         ("short", manifest(good_config(), json!([short])), "64 hex digits"),
         ("unknown", manifest(good_config(), json!([unknown])), "not a sha256 digest"),
+        ("sha512", manifest(good_config(), json!([sha512])), "sha256 alone is supported"),
         ("upper", manifest(good_config(), json!([upper])), "not a sha256 digest"),
         ("huge-config", manifest(huge, json!([good_layer()])), "larger than 4 MiB"),
         ("schema1", json!({ "schemaVersion": 1, "fsLayers": [] }), "schema 1"),
@@ -121,6 +124,38 @@ fn a_manifest_by_digest_must_have_it() {
     });
     let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
     assert!(error.contains("digest is"), "{error}");
+}
+
+/// The image-spec registers further algorithms: what they name is refused by their name, never taken on trust.
+#[test]
+fn digests_of_other_algorithms() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    let zeros = format!("sha512:{}", "0".repeat(128));
+    let error = sandbox.pull_fails(&format!("{}/x@{zeros}", registry.address));
+    assert!(error.contains("sha512:000") && error.contains("sha256 alone"), "{error}");
+    assert!(registry.requests().is_empty());
+    let mut config = registry.blob("x", CONFIG, &config(&[]));
+    config["digest"] = json!(zeros);
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": config });
+    registry.manifest("x", "config", MANIFEST, &manifest);
+    let entry = json!({ "mediaType": MANIFEST, "digest": zeros, "size": 2 });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+    registry.manifest("x", "index", INDEX, &index);
+    for tag in ["config", "index"] {
+        let error = sandbox.pull_fails(&format!("{}/x:{tag}", registry.address));
+        assert!(error.contains("sha512:000") && error.contains("sha256 alone"), "{error}");
+    }
+    // A registry may name its tags' digests as it likes: what came is hashed here.
+    let body = registry_body(&registry);
+    let own = digest(&body);
+    registry.rule(move |request| {
+        let tag = request.path.ends_with("/manifests/t");
+        tag.then(|| Answer::ok(MANIFEST, &body).with("Docker-Content-Digest", &zeros))
+    });
+    let said = sandbox.pull(&format!("{}/x:t", registry.address));
+    assert!(said.trim().ends_with(&own), "{said}");
 }
 
 fn registry_body(registry: &Registry) -> Vec<u8> {

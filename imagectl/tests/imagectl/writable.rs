@@ -127,6 +127,7 @@ fn pushes_follow_the_specification() {
     for (path, status, code) in [
         (format!("/v2/x/blobs/uploads/?digest=sha256:{}", "0".repeat(64)), 400, "DIGEST_INVALID"),
         ("/v2/x/blobs/uploads/?digest=sha256:../../x".to_owned(), 400, "DIGEST_INVALID"),
+        (format!("/v2/x/blobs/uploads/?digest=sha512:{}", "0".repeat(128)), 400, "DIGEST_INVALID"),
         ("/v2/../x/blobs/uploads/".to_owned(), 400, "NAME_INVALID"),
         ("/v2/X/blobs/uploads/".to_owned(), 400, "NAME_INVALID"),
         ("/v2/x/nothing".to_owned(), 405, "UNSUPPORTED"),
