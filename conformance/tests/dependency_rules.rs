@@ -167,6 +167,36 @@ fn no_c_library_in_the_runtime() {
     }
 }
 
+/// TLS is rustls with ring, in all that is built anywhere: Cargo.lock has every platform and feature.
+#[test]
+fn tls_is_rustls_with_ring() {
+    const OTHERS: &[&str] = &[
+        "openssl",
+        "openssl-sys",
+        "native-tls",
+        "aws-lc-rs",
+        "aws-lc-sys",
+        "aws-lc-fips-sys",
+        "boring",
+        "boring-sys",
+        "curl-sys",
+        "mbedtls",
+    ];
+    let metadata = metadata();
+    let graph = Graph::new(&metadata);
+    let linked: BTreeSet<&str> = graph.linked("imagectl").iter().map(|id| graph.name(id)).collect();
+    for name in ["rustls", "ring"] {
+        assert!(linked.contains(name), "imagectl is not linked with {name}");
+    }
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    let lock = std::fs::read_to_string(lock).expect("Cargo.lock");
+    let names: Vec<&str> = lock.lines().filter_map(|line| line.strip_prefix("name = ")).collect();
+    assert!(names.contains(&"\"rustls\""), "no list of crates");
+    for name in names {
+        assert!(!OTHERS.contains(&name.trim_matches('"')), "{name} is in Cargo.lock");
+    }
+}
+
 #[test]
 fn unsafe_code_is_in_sys_alone() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
