@@ -1,8 +1,9 @@
 //! Who runs the command, and how they end it: without root, and by Ctrl-C.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -18,24 +19,33 @@ struct Home(PathBuf);
 
 impl Home {
     fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("imagectl-home-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("imagectl-home-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // Left by a failed test of the same number.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
         std::fs::copy(env!("CARGO_BIN_EXE_imagectl"), path.join("imagectl")).unwrap();
         Self(path)
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    /// The binary, run by the user in a shell's environment.
+    fn command(&self) -> Command {
         let id = NOBODY.to_string();
-        Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        command
             .args(["--reuid", &id, "--regid", &id, "--clear-groups", "./imagectl"])
-            .args(arguments)
             .current_dir(&self.0)
             .env_clear()
             .env("HOME", &self.0)
-            .env("PATH", std::env::var_os("PATH").unwrap())
-            .output()
-            .unwrap()
+            .env("PATH", std::env::var_os("PATH").unwrap());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
     }
 
     fn ok(&self, arguments: &[&str]) -> String {
@@ -102,6 +112,49 @@ fn without_root() {
     assert!(!home.0.join("b").exists());
     home.ok(&["rm", &reference]);
     assert_eq!(names(&store.join("blobs/sha256")), [""; 0]);
+}
+
+#[test]
+fn the_store_is_where_the_users_data_is() {
+    let home = Home::new();
+    let is_store = |path: &str| home.0.join(path).join("imagectl/oci-layout").exists();
+    let list = |data: Option<&Path>| {
+        let mut command = home.command();
+        command.envs(data.map(|data| ("XDG_DATA_HOME", data))).arg("list");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    };
+    list(Some(&home.0.join("data")));
+    assert!(is_store("data") && !home.0.join(".local").exists());
+    let mode = std::fs::metadata(home.0.join("data/imagectl")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    std::fs::remove_dir_all(home.0.join("data")).unwrap();
+    // What is no absolute path says nothing, by the base directory specification.
+    for data in [None, Some(Path::new("")), Some(Path::new("data"))] {
+        list(data);
+        assert!(is_store(".local/share") && !home.0.join("data").exists(), "{data:?}");
+        std::fs::remove_dir_all(home.0.join(".local")).unwrap();
+    }
+    // Root of a user namespace is the user.
+    let output = home.run(&["unshare", "./imagectl", "list"]);
+    assert!(output.status.success() && is_store(".local/share"), "{output:?}");
+    let nowhere = home.command().env_remove("HOME").arg("list").output().unwrap();
+    let errors = String::from_utf8(nowhere.stderr).unwrap();
+    let words = "imagectl: --store: neither XDG_DATA_HOME nor HOME says where the store is\n";
+    assert_eq!((nowhere.status.code(), errors.as_str()), (Some(1), words));
+}
+
+#[test]
+fn the_store_of_root_is_the_machines() {
+    let sandbox = Sandbox::new();
+    // The machine's own is hidden.
+    let said = sandbox.script(&format!(
+        "mount -t tmpfs none /var/lib; export HOME=$PWD/home XDG_DATA_HOME=$PWD/data
+         {} list >/dev/null; ls -d /var/lib/imagectl/oci-layout home data 2>/dev/null || true
+         stat -c %a /var/lib/imagectl",
+        env!("CARGO_BIN_EXE_imagectl")
+    ));
+    assert_eq!(said, "/var/lib/imagectl/oci-layout\n700\n");
 }
 
 #[test]
