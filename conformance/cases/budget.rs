@@ -109,7 +109,7 @@ const CALLS: &[(&str, usize)] = &[
     ("start", 62),
     ("state", 50),
     ("list", 74),
-    ("exec", 281),
+    ("exec", 282),
     ("kill", 50),
     ("delete", 65),
 ];

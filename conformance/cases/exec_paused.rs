@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
 
 use super::cgroups_v2;
 use crate::bundle::Bundle;
 use crate::call::{Running, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
+use crate::silent::Silent;
 use crate::{ensure, ensure_eq};
 
 const ENDLESS: &[(Peer, &str)] = &[
@@ -23,15 +27,25 @@ pub const CASES: &[Case] = &[
     Case::new("exec-paused/ended-in-a-cgroup-that-the-container-froze", ended_below)
         .needs(&[Need::V2])
         .not_on(ENDLESS),
+    Case::new("exec-paused/runtime-is-killed-meanwhile", killed).not_on(&[
+        (Peer::Runc, "runc's child runs the program then"),
+        (Peer::Crun, "crun 1.8 has no --ignore-paused"),
+    ]),
+    Case::new("exec-paused/ended-while-a-file-system-keeps-it", stuck).not_on(ENDLESS),
     Case::new("exec-paused/signal-to-a-process-that-has-begun", passed_on)
         .not_on(&[(Peer::Crun, "crun leaves signals to the terminal")]),
 ];
 
 const FLAG: &str = "--ignore-paused";
 
+fn sleeping(env: &Env) -> Result<Bundle, Failure> {
+    let mut bundle = env.bundle()?;
+    bundle.writable().args(&["sleep", "1000"]);
+    Ok(bundle)
+}
+
 fn sleeper(env: &Env) -> Result<String, Failure> {
-    let bundle = env.bundle_with(&["sleep", "1000"])?;
-    env.detach(&bundle, "d", &[])
+    env.detach(&sleeping(env)?, "d", &[])
 }
 
 /// The children of all of its threads.
@@ -122,6 +136,54 @@ fn frozen_below(env: &Env) -> Result<Bundle, Failure> {
          sleep 1000",
     );
     Ok(bundle)
+}
+
+/// Nobody is left who would wait for the program: it must not run later.
+fn killed(env: &mut Env) -> Outcome {
+    let bundle = sleeping(env)?;
+    let id = env.detach(&bundle, "d", &[])?;
+    env.verb("pause", &id).ok()?;
+    let running = env.exec(&id, &[FLAG], &["touch", "/tmp/ran"]).spawn()?;
+    held_back(env, &running)?;
+    env.command(&["kill", "-KILL", &running.pid().to_string()]).ok()?;
+    running.wait()?;
+    env.verb("resume", &id).ok()?;
+    wait_until(env.shared.limit, "the end of the child", || {
+        let listed = env.runtime(&["ps", "-f", "json", &id]).ok()?.stdout;
+        let pids: Vec<i32> = serde_json::from_str(&listed)?;
+        Ok((pids == [env.pid(&id)?]).then_some(()))
+    })?;
+    ensure!(!bundle.rootfs().join("tmp/ran").exists(), "the program was run");
+    env.exec(&id, &[], &["touch", "/tmp/ran"]).ok()?;
+    ensure!(bundle.rootfs().join("tmp/ran").exists(), "a program of now was not run");
+    Ok(())
+}
+
+/// A process that no freezer holds back has a while after the signal, and is killed then.
+fn stuck(env: &mut Env) -> Outcome {
+    let mut silent = Silent::new(&env.dir)?;
+    let mut bundle = sleeping(env)?;
+    bundle.mount(json!({
+        "destination": "/mnt", "type": "bind", "source": silent.above, "options": ["rbind", "rslave"],
+    }))?;
+    let id = env.detach(&bundle, "d", &[])?;
+    silent.begin()?;
+    let call = env.exec(&id, &[FLAG], &["/mnt/silent/program"]);
+    let running = call.limit(Duration::from_secs(60)).spawn()?;
+    let child = held_back(env, &running)?;
+    wait_until(env.shared.limit, "a child that asks the file system", || {
+        // fuse_simple_request and its like.
+        let place = fs::read_to_string(format!("/proc/{child}/stack"))?;
+        Ok(place.contains("fuse").then_some(()))
+    })?;
+    env.command(&["kill", "-TERM", &running.pid().to_string()]).ok()?;
+    let output = running.wait()?;
+    output.expect_code(255)?;
+    for word in ["exec failed", "SIGTERM", "10 s later", "was killed"] {
+        ensure!(output.stderr.contains(word), "no {word:?} in {output}");
+    }
+    ensure!(!Path::new("/proc").join(&child).exists(), "process {child} is left");
+    env.exec(&id, &[], &["true"]).ok().map(drop)
 }
 
 fn passed_on(env: &mut Env) -> Outcome {

@@ -16,6 +16,7 @@ mod options;
 mod rootless_view;
 mod runner;
 mod shim;
+mod silent;
 #[path = "../suites/mod.rs"]
 mod suites;
 mod trace;

@@ -142,6 +142,16 @@ pub enum Error {
         /// Its name.
         signal: &'static str,
     },
+    /// The same, where no cgroup is frozen: the process waits for something else.
+    #[error(
+        "exec: {signal} while the process had not begun: it was still waiting {seconds} s later, not for a frozen cgroup, and was killed"
+    )]
+    ExecStuck {
+        /// Its name.
+        signal: &'static str,
+        /// How long it had after the signal.
+        seconds: u64,
+    },
     /// Without a cgroup, the container's processes are those of its pid namespace.
     #[error(
         "the container has neither a cgroup nor a pid namespace of its own to find its processes by"

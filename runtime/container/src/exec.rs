@@ -201,6 +201,8 @@ impl Container {
             Cloned::Child => {
                 let request = Request { init, plan, console, channel: &theirs, joined, waits };
                 let failure = match self.enter(request) {
+                    // Who was held back must not begin when nobody waits for it any more.
+                    Ok(_) if theirs.is_over() => exit_now(255),
                     Ok(program) => program.exec(plan, &theirs),
                     Err(failure) => failure,
                 };

@@ -136,6 +136,12 @@ impl Channel {
         }
     }
 
+    /// The other side has gone. Does not wait, and takes nothing.
+    pub fn is_over(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        matches!(recv(self.0.as_raw_fd(), &mut [0], flags), Ok(0) | Err(Errno::ECONNRESET))
+    }
+
     /// Sends a descriptor, in a packet of its own.
     pub fn send_fd(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         let fds = [fd.as_raw_fd()];
@@ -195,6 +201,20 @@ mod tests {
         }
         drop(one);
         assert_eq!(other.receive().unwrap(), None);
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_shows() {
+        let (one, other) = Channel::pair().unwrap();
+        assert!(!other.is_over());
+        one.send(&Message::Proceed).unwrap();
+        assert!(!other.is_over());
+        assert_eq!(other.receive().unwrap(), Some(Message::Proceed));
+        // Unread words of ours are a reset first.
+        other.send(&Message::Ready).unwrap();
+        drop(one);
+        assert!(other.is_over());
+        assert!(other.is_over());
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! Waiting for the word of an exec'ed process, which a frozen cgroup may hold back.
+//! Waiting for the word of an exec'ed process, which a frozen cgroup may hold back, or a file system
+//! that the container serves.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cgroup::Cgroup;
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use crate::error::{Context, Error};
 use crate::process::Process;
 use crate::sync::Channel;
 
-/// How long a process may be held back by a frozen cgroup.
+/// How long a process may be held back by a frozen cgroup, and by whatever else once it is to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a process that is not held back has before it is looked at again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,18 +51,29 @@ impl End {
         }
     }
 
-    fn error(&self, cgroup: PathBuf) -> Error {
-        let End::Signal(signals) = self else {
-            return Error::ExecFrozen { cgroup, seconds: PATIENCE.as_secs() };
-        };
-        let signal = signals.read_signal().ok().flatten();
-        let signal = signal.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok());
-        Error::ExecEnded { cgroup, signal: signal.map_or("a signal", Signal::as_str) }
+    fn error(&self, frozen: Option<PathBuf>) -> Error {
+        let seconds = PATIENCE.as_secs();
+        match (self, frozen) {
+            (End::Signal(signals), Some(cgroup)) => {
+                Error::ExecEnded { cgroup, signal: name(signals) }
+            }
+            (End::Signal(signals), None) => Error::ExecStuck { signal: name(signals), seconds },
+            (End::Deadline, cgroup) => {
+                Error::ExecFrozen { cgroup: cgroup.unwrap_or_default(), seconds }
+            }
+        }
     }
 }
 
+/// The signal that has come.
+fn name(signals: &SignalFd) -> &'static str {
+    let signal = signals.read_signal().ok().flatten();
+    let signal = signal.and_then(|info| Signal::try_from(info.ssi_signo as i32).ok());
+    signal.map_or("a signal", Signal::as_str)
+}
+
 /// Waits for a message, but not for ever in a cgroup that the container, or somebody above it, has
-/// frozen. Anything else may take its time.
+/// frozen. Anything else may take its time, until a signal has come.
 pub(super) fn await_word(
     cgroup: &Cgroup,
     process: &Process,
@@ -69,12 +81,12 @@ pub(super) fn await_word(
     end: &End,
 ) -> Result<(), Error> {
     let pid = Pid::from_raw(process.pid);
-    let mut hurried = false;
+    let mut last = None;
     loop {
         let mut fds = vec![PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
         let mut timeout = end.timeout();
         match end {
-            End::Signal(_) if hurried => {
+            End::Signal(_) if last.is_some() => {
                 timeout = PollTimeout::try_from(PAUSE).unwrap_or(PollTimeout::MAX);
             }
             End::Signal(signals) => fds.push(PollFd::new(signals.as_fd(), PollFlags::POLLIN)),
@@ -89,14 +101,17 @@ pub(super) fn await_word(
             return Ok(());
         }
         // One that has ended is in no cgroup: its end is to be read next.
-        if let Ok(Some(path)) = cgroup.frozen_around(pid) {
+        let frozen = cgroup.frozen_around(pid).ok().flatten();
+        if frozen.is_some() || last.is_some_and(|last| Instant::now() > last) {
             // It is our child and not reaped: it is there, and ours to kill.
             let _ = sys::process::pidfd_send_signal(process.pidfd.as_fd(), SIGKILL);
             // On v1 a frozen process does not even die. Where it can't be let go, it dies once thawed.
             let _ = cgroup.let_go(pid);
-            return Err(end.error(path));
+            return Err(end.error(frozen));
         }
-        // The signal stays where it is: the process may be about to begin, and have it.
-        hurried = true;
+        if matches!(end, End::Signal(_)) {
+            // The signal stays where it is: the process may be about to begin, and have it.
+            last.get_or_insert_with(|| Instant::now() + PATIENCE);
+        }
     }
 }
