@@ -459,7 +459,9 @@ fn write<R: BufRead>(fd: &OwnedFd, sparse: Option<&Sparse>, reader: &mut Reader<
             done += written as u64;
         }
     }
-    rustix::fs::ftruncate(fd, sparse.size).map_err(Error::step("set the size"))
+    rustix::fs::ftruncate(fd, sparse.size).map_err(|errno| {
+        Error::refused(format!("a sparse file of {} bytes can't be made: {errno}", sparse.size))
+    })
 }
 
 fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {

@@ -42,13 +42,33 @@ impl Archive {
     }
 
     /// Says of the last header, which has no data: this mode and this owner.
-    pub fn owned(mut self, mode: u32, owner: u32) -> Self {
+    pub fn owned(self, mode: u32, owner: u32) -> Self {
+        self.changed(|block| {
+            for (field, value) in [(100, mode), (108, owner), (116, owner)] {
+                block[field..field + 8].copy_from_slice(format!("{value:07o}\0").as_bytes());
+            }
+        })
+    }
+
+    /// Changes the last header, which has no data.
+    pub fn changed(mut self, change: impl FnOnce(&mut [u8])) -> Self {
         let at = self.0.len() - 512;
         let block = &mut self.0[at..];
-        for (field, value) in [(100, mode), (108, owner), (116, owner)] {
-            block[field..field + 8].copy_from_slice(format!("{value:07o}\0").as_bytes());
-        }
+        change(block);
         sign(block);
+        self
+    }
+
+    /// Says of the last header, which has no data, that it has so much.
+    pub fn claiming(self, size: u64) -> Self {
+        self.changed(|block| {
+            block[124..136].copy_from_slice(format!("{size:011o}\0").as_bytes());
+        })
+    }
+
+    /// Bytes as they are.
+    pub fn raw(mut self, bytes: &[u8]) -> Self {
+        self.0.extend_from_slice(bytes);
         self
     }
 

@@ -4,9 +4,11 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use imagectl::digest::Digest;
 use serde_json::json;
 
 use super::archive::Archive;
+use super::doors::Hostile;
 use super::registry::{CONFIG, LAYER, MANIFEST, Registry};
 use super::sandbox::{Sandbox, names};
 
@@ -134,7 +136,7 @@ fn single_layers_are_refused() {
         assert!(manifest["digest"].is_string());
         let error = sandbox.pull_fails(&image);
         assert_untouched(&outside, name);
-        let layer = imagectl::digest::Digest::of(&super::archive::gzip(&tar));
+        let layer = Digest::of(&super::archive::gzip(&tar));
         for part in [&image, &layer.to_string(), &format!("entry '{entry}'"), word] {
             assert!(error.contains(part), "{name}: {part:?} is not in: {error}");
         }
@@ -147,48 +149,20 @@ fn every_command_refuses_them() {
     let sandbox = Sandbox::new();
     let outside = sandbox.path.join("outside");
     prepare(&outside);
-    let image = "docker.io/library/x:latest";
-    std::fs::write(sandbox.path.join("beside"), "beside").unwrap();
     for (name, archive, entry, word) in single_layers(outside.to_str().unwrap()) {
         let tar = archive.tar();
-        let blob = imagectl::digest::Digest::of(&super::archive::gzip(&tar));
-        let says = |command: &str, error: &str, image: &str, layer: &imagectl::digest::Digest| {
-            // In a tree, what is deleted is just not there.
-            let word = if name == "hardlink-to-whiteout" { "hard link" } else { word };
-            for part in [image, &format!("layer {layer}"), &format!("entry '{entry}'"), word] {
-                assert!(error.contains(part), "{name}, {command}: {part:?} is not in: {error}");
-            }
-            assert_untouched(&outside, name);
-        };
-        super::store::put_image(
-            &sandbox,
-            image,
-            std::slice::from_ref(&tar),
-            json!({ "Cmd": ["/x"] }),
-        );
-        for command in [
-            ["unpack", "x", "made"].as_slice(),
-            &["bundle", "--copy", "x", "made"],
-            &["bundle", "x", "made"],
-            &["mount", "x", "made"],
-        ] {
-            says(command[0], &sandbox.fails(command), image, &blob);
-            assert!(!sandbox.path.join("made").exists(), "{name}, {command:?}");
-            for directory in ["layers", "ingest", "bundles", "mounts"] {
-                let left = names(&sandbox.store().join(directory));
-                assert_eq!(left, [""; 0], "{name}, {command:?}: {directory}");
-            }
+        // In a tree, what is deleted is just not there.
+        let word = if name == "hardlink-to-whiteout" { "hard link" } else { word };
+        Hostile {
+            name,
+            layers: &[(LAYER, super::archive::gzip(&tar), Digest::of(&tar))],
+            bad: 0,
+            options: &[],
+            words: &[&format!("entry '{entry}'"), word],
+            archive: true,
         }
-        let other = Sandbox::new();
-        let store = sandbox.store();
-        says("load", &other.fails(&["load", store.to_str().unwrap()]), image, &blob);
-        other.assert_store_is_empty();
-        std::fs::write(other.path.join("beside"), "beside").unwrap();
-        std::fs::write(other.path.join("x.tar"), &tar).unwrap();
-        let layer = imagectl::digest::Digest::of(&tar);
-        let error = other.fails(&["import", "x.tar", "localhost/y"]);
-        says("import", &error, "localhost/y:latest", &layer);
-        other.assert_store_is_empty();
+        .is_refused_everywhere();
+        assert_untouched(&outside, name);
     }
 }
 
@@ -227,77 +201,187 @@ fn assert_untouched(outside: &Path, name: &str) {
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
 }
 
-#[test]
-fn archives_that_do_not_parse() {
-    let sandbox = Sandbox::new();
-    let registry = Registry::start();
-    let mut broken = Archive::new().file("a", "x").tar();
-    broken[0] = b'b';
-    let whole = Archive::new().file("a", &"x".repeat(2000)).tar();
-    for (name, tar, word) in [
-        ("checksum", broken, "checksum"),
+/// Archives that are none, or say what no reader should believe: a name for the case, the archive, and a
+/// word of the reason.
+fn broken() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let new = Archive::new;
+    let mut checksum = new().file("a", "x").tar();
+    checksum[0] = b'b';
+    let whole = new().file("a", &"x".repeat(2000)).tar();
+    let pax = |key: &str, value: &str| new().pax(&[(key, value)]).file("a", "").tar();
+    let sparse = |size: &str, map: &str| {
+        new().pax(&[("GNU.sparse.size", size), ("GNU.sparse.map", map)]).file("a", "12345").tar()
+    };
+    let gibibytes = 0o7_7777_7777;
+    vec![
+        ("checksum", checksum, "checksum"),
         ("cut", whole[..1024].to_vec(), "ends inside an entry"),
-        ("unknown-type", Archive::new().entry(b'Z', "a", "", b"").tar(), "'Z'"),
-        ("negative-id", Archive::new().pax(&[("uid", "-1")]).file("a", "").tar(), "uid"),
-        ("huge-id", Archive::new().pax(&[("gid", "4294967295")]).file("a", "").tar(), "group"),
-        (
-            "huge-size",
-            Archive::new().pax(&[("size", "18446744073709551615")]).file("a", "").tar(),
-            "size",
-        ),
-        ("nul-in-path", Archive::new().pax(&[("path", "a\0b")]).file("a", "").tar(), "path"),
+        ("cut-header", whole[..100].to_vec(), "ends inside a block"),
+        ("unknown-type", new().entry(b'Z', "a", "", b"").tar(), "'Z'"),
+        ("negative-id", pax("uid", "-1"), "uid"),
+        ("huge-id", pax("gid", "4294967295"), "group"),
+        ("overflowing-id", pax("uid", "4294967296"), "owner"),
+        ("huge-size", pax("size", "18446744073709551615"), "size"),
+        ("overflowing-size", pax("size", "18446744073709551616"), "size"),
+        ("nul-in-path", pax("path", "a\0b"), "path"),
+        ("nul-in-link", pax("linkpath", "a\0b"), "linkpath"),
+        ("bad-time", pax("mtime", "1e9"), "mtime"),
+        ("huge-time", pax("mtime", "9223372036854775808"), "mtime"),
         (
             "two-pax",
-            Archive::new().pax(&[("path", "a")]).pax(&[("path", "b")]).file("c", "").tar(),
+            new().pax(&[("path", "a")]).pax(&[("path", "b")]).file("c", "").tar(),
             "two PAX",
         ),
-        ("bad-time", Archive::new().pax(&[("mtime", "1e9")]).file("a", "").tar(), "mtime"),
-        (
-            "huge-time",
-            Archive::new().pax(&[("mtime", "9223372036854775808")]).file("a", "").tar(),
-            "mtime",
-        ),
-        (
-            "pax-length",
-            Archive::new().entry(b'x', "pax", "", b"99 path=a\n").file("b", "").tar(),
-            "PAX",
-        ),
-        (
-            "pax-no-length",
-            Archive::new().entry(b'x', "pax", "", b"path=a\n").file("b", "").tar(),
-            "PAX",
-        ),
-        (
-            "huge-pax",
-            Archive::new().pax(&[("comment", &"x".repeat(2 << 20))]).file("a", "").tar(),
-            "larger than 1 MiB",
-        ),
+        ("pax-length", new().entry(b'x', "pax", "", b"99 path=a\n").file("b", "").tar(), "PAX"),
+        ("pax-no-length", new().entry(b'x', "pax", "", b"path=a\n").file("b", "").tar(), "PAX"),
+        ("huge-pax", pax("comment", &"x".repeat(2 << 20)), "larger than 1 MiB"),
         (
             "huge-name",
-            Archive::new().entry(b'L', "long", "", &vec![b'x'; 2 << 20]).file("a", "").tar(),
+            new().entry(b'L', "long", "", &vec![b'x'; 2 << 20]).file("a", "").tar(),
             "larger than 1 MiB",
         ),
-        (
-            "sparse-bomb",
-            Archive::new()
-                .pax(&[("GNU.sparse.size", "9223372036854775807"), ("GNU.sparse.map", "0,1")])
-                .file("a", "1")
-                .tar(),
-            "",
-        ),
-        (
-            "sparse-past-the-end",
-            Archive::new()
-                .pax(&[("GNU.sparse.size", "1"), ("GNU.sparse.map", "0,5")])
-                .file("a", "12345")
-                .tar(),
-            "past the file's end",
-        ),
-    ] {
-        registry.image(name, "t", &[tar], json!({}));
-        let error = sandbox.pull_fails(&format!("{}/{name}:t", registry.address));
-        assert!(error.contains(word) && error.contains("layer sha256:"), "{name}: {error}");
+        ("endless-pax", new().entry(b'x', "x", "", b"").claiming(gibibytes).tar(), "than 1 MiB"),
+        ("endless-global", new().entry(b'g', "g", "", b"").claiming(gibibytes).tar(), "than 1 MiB"),
+        ("endless-name", new().entry(b'L', "L", "", b"").claiming(gibibytes).tar(), "than 1 MiB"),
+        ("endless-link", new().entry(b'K', "K", "", b"").claiming(gibibytes).tar(), "than 1 MiB"),
+        ("names-without-end", extensions(b'L'), "more than 16 extension headers"),
+        ("links-without-end", extensions(b'K'), "more than 16 extension headers"),
+        ("comments-without-end", extensions(b'g'), "more than 16 extension headers"),
+        ("map-without-end", sparse_map(b'1'), "sparse map is larger than 1 MiB"),
+        ("empty-map-without-end", sparse_map(0), "sparse map is larger than 1 MiB"),
+        ("data-map-without-end", data_map(250_000), "sparse map is larger than 1 MiB"),
+        ("data-map-of-millions", data_map(99_999_999), "sparse map is larger than 1 MiB"),
+        ("sparse-past-the-end", sparse("1", "0,5"), "past the file's end"),
+        ("sparse-overflow", sparse("9", "18446744073709551615,5"), "overflows"),
+        ("sparse-of-no-file", sparse("18446744073709551615", "0,5"), "more than any file has"),
+        ("sparse-too-little", sparse("100", "0,50"), "not as long as what is stored"),
+    ]
+}
+
+/// More extension headers than any entry needs.
+fn extensions(flag: u8) -> Vec<u8> {
+    let many = (0..1000).fold(Archive::new(), |archive, _| archive.entry(flag, "x", "", b"x"));
+    many.file("a", "").tar()
+}
+
+/// An old GNU sparse map that goes on and on, in blocks whose places begin with this byte.
+fn sparse_map(first: u8) -> Vec<u8> {
+    let mut block = [0; 512];
+    for place in block[..504].chunks_exact_mut(24) {
+        place[0] = first;
     }
+    block[504] = 1;
+    let header = Archive::new().entry(b'S', "a", "", b"").changed(|header| {
+        header[257..265].copy_from_slice(b"ustar  \0");
+        header[386..512].fill(0);
+        header[482] = 1;
+    });
+    // Without places of its own, the header's map has ended where blocks with some follow.
+    let header = match first {
+        0 => header,
+        _ => header.changed(|header| {
+            header[386..482].chunks_exact_mut(24).for_each(|place| place[0] = b'1');
+        }),
+    };
+    header.raw(&block.repeat(5000)).tar()
+}
+
+/// A PAX 1.0 sparse map that says it has so many parts, in front of the data.
+fn data_map(count: u32) -> Vec<u8> {
+    let map = format!("{count}\n{}", "0000000000\n0\n".repeat(200_000));
+    let sparse =
+        [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0"), ("GNU.sparse.realsize", "9")];
+    Archive::new().pax(&sparse).file("a", &map).tar()
+}
+
+#[test]
+fn archives_that_do_not_parse() {
+    for (name, tar, word) in broken() {
+        let blob = super::archive::gzip(&tar);
+        Hostile {
+            name,
+            layers: &[(LAYER, blob, Digest::of(&tar))],
+            bad: 0,
+            options: &[],
+            words: &["tar stream at byte ", word],
+            archive: true,
+        }
+        .is_refused_everywhere();
+    }
+}
+
+/// What images are loaded from is such an archive too.
+#[test]
+fn archives_of_images_that_do_not_parse() {
+    let sandbox = Sandbox::new();
+    for (name, tar, word) in broken() {
+        let file = format!("{name}.tar");
+        std::fs::write(sandbox.path.join(&file), tar).unwrap();
+        for command in [vec!["load", &file], vec!["copy", &format!("oci-archive:{file}"), "oci:x"]]
+        {
+            let error = sandbox.fails(&command);
+            for word in [&format!("archive {file}: ")[..], "tar stream at byte ", word] {
+                assert!(error.contains(word), "{command:?}: {word:?} is not in: {error}");
+            }
+            sandbox.assert_store_is_empty();
+        }
+    }
+}
+
+/// A file of a terabyte out of an archive of a few kilobytes: holes alone, and yet who copies or reads it
+/// has a terabyte.
+#[test]
+fn sparse_bombs() {
+    let (terabyte, largest) = ("1000000000000", "9223372036854775807");
+    let parts = [("GNU.sparse.major", "1"), ("GNU.sparse.minor", "0")];
+    let pax = |size: &str| {
+        Archive::new().pax(&[("GNU.sparse.size", size), ("GNU.sparse.map", "0,1")]).file("a", "1")
+    };
+    let data_map = Archive::new()
+        .pax(&[&parts[..], &[("GNU.sparse.realsize", terabyte)]].concat())
+        .file("a", &format!("{:\0<512}1", "1\n0\n1\n"));
+    let old = Archive::new().entry(b'S', "a", "", b"").claiming(1).changed(|header| {
+        header[257..265].copy_from_slice(b"ustar  \0");
+        header[386..512].fill(0);
+        header[386..410].copy_from_slice(b"00000000000\x0000000000001\0");
+        header[483..495].copy_from_slice(b"\x80\0\0\0\0\0\0\xe8\xd4\xa5\x10\0");
+    });
+    let old = old.raw(&[b'1'; 512]);
+    for (name, archive, size) in [
+        ("pax", pax(terabyte), terabyte),
+        ("largest", pax(largest), largest),
+        ("data map", data_map.clone(), terabyte),
+        ("old", old, terabyte),
+    ] {
+        let tar = archive.tar();
+        let blob = super::archive::gzip(&tar);
+        Hostile {
+            name,
+            layers: &[(LAYER, blob, Digest::of(&tar))],
+            bad: 0,
+            options: &["--max-size=1G"],
+            words: &[
+                "entry 'a': ",
+                &format!("a sparse file of {size} bytes"),
+                "--max-size allows more",
+            ],
+            archive: true,
+        }
+        .is_refused_everywhere();
+    }
+    // It is taken by who wants it, as far as the file system goes.
+    let sandbox = Sandbox::new();
+    let image = "docker.io/library/x:latest";
+    super::store::put_image(&sandbox, image, &[data_map.tar()], json!({ "Cmd": ["/x"] }));
+    sandbox.ok(&["unpack", "--max-size=2T", "x", "tree"]);
+    let file = std::fs::metadata(sandbox.path.join("tree/a")).unwrap();
+    assert!(file.len() == 1_000_000_000_000 && file.blocks() < 100, "{file:?}");
+    super::store::put_image(&sandbox, image, &[pax(largest).tar()], json!({ "Cmd": ["/x"] }));
+    let output = sandbox.run(&["unpack", "--max-size=9999999T", "x", "large"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    let words = format!("entry 'a': a sparse file of {largest} bytes can't be made");
+    // XFS and tmpfs can.
+    assert!(output.status.success() || error.contains(&words), "{error}");
 }
 
 #[test]
@@ -342,6 +426,14 @@ fn layer_pairs(outside: &str) -> Vec<(&'static str, Archive, Archive, &'static s
             "x/.wh.secret",
             "x",
         ),
+        (
+            "chain-below",
+            new().symlink("a", outside).symlink("x", "a"),
+            new().dir("x/d"),
+            "x/d",
+            "x",
+        ),
+        ("hardlink-below", new().symlink("l", outside), new().hardlink("k", "l/secret"), "k", "k"),
         ("file-below", new().file("x", "x"), new().file("x/f", "x"), "x/f", "x"),
     ]
 }
@@ -358,11 +450,35 @@ fn a_lower_layers_symlink_is_never_written_through() {
         let image = format!("{}/{name}:t", registry.address);
         let error = sandbox.fails(&["pull", "--quiet", "--tls-verify=false", &image]);
         assert!(error.contains(&format!("entry '{implied}'")), "{name}: {error}");
-        assert!(error.contains("write through"), "{name}: {error}");
+        let word = if entry == "k" { "no such entry" } else { "write through" };
+        assert!(error.contains(word), "{name}: {error}");
         // The blobs would do for a copy; it is refused as well.
         let blobs_only = sandbox.run(&["unpack", &image, "tree"]);
         assert!(!blobs_only.status.success(), "{entry}");
         assert!(!sandbox.path.join("tree").exists());
+        sandbox.assert_there_is_no_image();
+        assert_untouched(&outside, name);
+    }
+}
+
+/// The same by way of every command.
+#[test]
+fn every_command_refuses_what_two_layers_do() {
+    let sandbox = Sandbox::new();
+    let outside = sandbox.path.join("outside");
+    prepare(&outside);
+    for (name, lower, upper, entry, implied) in layer_pairs(outside.to_str().unwrap()) {
+        let layers = [lower, upper].map(|archive| {
+            let tar = archive.tar();
+            (LAYER, super::archive::gzip(&tar), Digest::of(&tar))
+        });
+        // An overlay is refused by the directory that the upper layer takes for granted.
+        let word = match entry.starts_with(implied) {
+            true => format!("entry '{implied}"),
+            false => format!("entry '{entry}'"),
+        };
+        Hostile { name, layers: &layers, bad: 1, options: &[], words: &[&word], archive: true }
+            .is_refused_everywhere();
         assert_untouched(&outside, name);
     }
 }
@@ -481,7 +597,7 @@ fn an_images_programs_are_never_run() {
     let gzipped = registry.blob("x", LAYER, &super::archive::gzip(&below));
     let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
     let zstd = registry.blob("x", zstd, &zstd::encode_all(&above[..], 1).unwrap());
-    let diff_ids = [&below, &above].map(|tar| imagectl::digest::Digest::of(tar));
+    let diff_ids = [&below, &above].map(|tar| Digest::of(tar));
     let config = json!({ "architecture": "amd64", "os": "linux", "config": { "Cmd": ["/bin/sh"] },
         "rootfs": { "type": "layers", "diff_ids": diff_ids } });
     let config = registry.blob("x", CONFIG, config.to_string().as_bytes());

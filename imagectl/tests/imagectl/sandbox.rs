@@ -101,6 +101,15 @@ impl Sandbox {
         assert!(!self.store().join("index.json").exists(), "there must be no image");
     }
 
+    /// After a failed pull of layers that are right one by one: no image, nothing in the making, and what
+    /// another pull of them would find is garbage.
+    pub fn assert_there_is_no_image(&self) {
+        assert_eq!(names(&self.store().join("ingest")), [""; 0]);
+        assert!(!self.store().join("index.json").exists(), "there must be no image");
+        self.ok(&["gc"]);
+        self.assert_store_is_empty();
+    }
+
     /// Runs a shell script with the binary as `$imagectl`, in a mount namespace of its own.
     pub fn script(&self, script: &str) -> String {
         let output = Command::new("unshare")

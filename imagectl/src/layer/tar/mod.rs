@@ -18,3 +18,5 @@ pub use writer::Writer;
 const BLOCK: usize = 512;
 /// The largest PAX header, GNU long name or sparse map, in bytes; Go's limit.
 const EXTENSION_LIMIT: u64 = 1 << 20;
+/// The most extension headers in front of an entry: writers have one of each kind, and a few comments.
+const EXTENSIONS_LIMIT: usize = 16;

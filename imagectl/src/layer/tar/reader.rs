@@ -5,7 +5,7 @@ use std::io::{self, BufRead, ErrorKind};
 use super::header::{Dialect, Header};
 use super::pax::{self, Records};
 use super::sparse::{DataMap, GnuMap, Sparse};
-use super::{BLOCK, EXTENSION_LIMIT};
+use super::{BLOCK, EXTENSION_LIMIT, EXTENSIONS_LIMIT};
 use crate::error::{Error, Result};
 
 /// What an entry is.
@@ -87,6 +87,7 @@ impl<R: BufRead> Reader<R> {
     /// [`Error::Tar`] for a broken archive, [`Error::Step`] if the source fails.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut pending = Pending::default();
+        let mut extensions = 0;
         loop {
             self.skip_data()?;
             self.header_at = self.offset;
@@ -100,6 +101,14 @@ impl<R: BufRead> Reader<R> {
                 };
             };
             let header = Header::new(&block).map_err(|reason| self.bad(reason))?;
+            if matches!(header.typeflag(), b'x' | b'g' | b'L' | b'K') {
+                extensions += 1;
+                if extensions > EXTENSIONS_LIMIT {
+                    return Err(self.bad(format!(
+                        "more than {EXTENSIONS_LIMIT} extension headers for one entry"
+                    )));
+                }
+            }
             match header.typeflag() {
                 b'x' => {
                     if pending.pax.is_some() {

@@ -19,6 +19,9 @@ impl Sparse {
         if !numbers.len().is_multiple_of(2) {
             return Err("a sparse map has an offset without a length");
         }
+        if i64::try_from(size).is_err() {
+            return Err("a sparse file's size is more than any file has");
+        }
         let mut parts = Vec::with_capacity(numbers.len() / 2);
         let (mut end, mut sum) = (0_u64, 0_u64);
         for pair in numbers.chunks_exact(2) {
@@ -48,6 +51,21 @@ impl Sparse {
 pub struct GnuMap {
     pub numbers: Vec<u64>,
     ended: bool,
+    size: MapSize,
+}
+
+/// A map's size so far, in bytes: blocks that hold nothing count too.
+#[derive(Default)]
+struct MapSize(u64);
+
+impl MapSize {
+    fn add_block(&mut self) -> Result<(), &'static str> {
+        self.0 += BLOCK as u64;
+        match self.0 > EXTENSION_LIMIT {
+            true => Err("a sparse map is larger than 1 MiB"),
+            false => Ok(()),
+        }
+    }
 }
 
 impl GnuMap {
@@ -59,9 +77,7 @@ impl GnuMap {
 
     /// Takes one following block. The flag says whether another follows.
     pub fn block(&mut self, block: &[u8; BLOCK]) -> Result<bool, &'static str> {
-        if self.numbers.len() as u64 * 12 > EXTENSION_LIMIT {
-            return Err("a sparse map is larger than 1 MiB");
-        }
+        self.size.add_block()?;
         self.places(&block[..504])?;
         Ok(block[504] != 0)
     }
@@ -92,11 +108,13 @@ pub struct DataMap {
     count: Option<u64>,
     pub numbers: Vec<u64>,
     line: Vec<u8>,
+    size: MapSize,
 }
 
 impl DataMap {
     /// Takes one block. The flag says whether another follows.
     pub fn block(&mut self, block: &[u8; BLOCK]) -> Result<bool, &'static str> {
+        self.size.add_block()?;
         for byte in block {
             if self.complete() {
                 // The rest of the block is padding.
