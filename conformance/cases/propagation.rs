@@ -26,6 +26,7 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Runc, "runc 1.1.5 sets it before pivot_root only"), CRUN]),
     Case::new("kernel-mounts/root-that-is-shared-with-the-host", shared_with_the_host)
         .not_on(&[CRUN]),
+    Case::new("mounts/bind-from-the-mount-of-a-shared-root", from_the_roots_mount).not_on(&[CRUN]),
     Case::new("kernel-mounts/rootfs-propagation-that-can-not-be", bad_propagation).not_on(&[CRUN]),
 ];
 
@@ -234,6 +235,56 @@ fn shared_with_the_host(env: &mut Env) -> Outcome {
     }
     env.command(&["umount", &path]).ok()?;
     Ok(())
+}
+
+/// What is bound from the mount that the rootfs is on is no peer of that, as in runc, which makes it private;
+/// what is on another mount is.
+fn from_the_roots_mount(env: &mut Env) -> Outcome {
+    let dir = env.dir.to_string_lossy().into_owned();
+    env.command(&["mount", "--bind", &dir, &dir]).ok()?;
+    env.command(&["mount", "--make-shared", &dir]).ok()?;
+    let other = env.dir.join("other").to_string_lossy().into_owned();
+    for path in ["same/sub", "other"] {
+        fs::create_dir_all(env.dir.join(path))?;
+    }
+    let sub = env.dir.join("same/sub").to_string_lossy().into_owned();
+    for path in [&other, &sub] {
+        env.command(&["mount", "-t", "tmpfs", "own", path]).ok()?;
+    }
+    let peers = |path: &str| -> Result<String, Failure> {
+        let text = fs::read_to_string("/proc/self/mountinfo")?;
+        let line = text.lines().rfind(|line| line.split(' ').nth(4) == Some(path));
+        let group = line.and_then(|line| line.split(' ').find(|word| word.starts_with("shared:")));
+        group.map(str::to_owned).ok_or_else(|| Failure(format!("{path} is not shared: {line:?}")))
+    };
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/rootfsPropagation", json!("shared"))?;
+    for (target, source, words) in [
+        ("/same", "same", &["rbind"][..]),
+        ("/same-shared", "same", &["bind", "shared"]),
+        ("/other", "other", &["bind"]),
+    ] {
+        let source = env.dir.join(source);
+        bundle.mount(json!({
+            "destination": target, "type": "bind", "source": source, "options": words,
+        }))?;
+    }
+    let groups = [peers(&dir)?, peers(&other)?, peers(&sub)?];
+    let report = env.probe(&mut bundle);
+    env.command(&["umount", &other, &sub]).ok()?;
+    env.command(&["umount", "--lazy", &dir]).ok()?;
+    let report = report?;
+    for (target, group, wanted) in [
+        ("/same", &groups[0], false),
+        ("/same-shared", &groups[0], false),
+        ("/other", &groups[1], true),
+        ("/same/sub", &groups[2], true),
+    ] {
+        let fields = mount_at(&report, target)?["propagation"].to_string();
+        let is_peer = fields.contains(&format!("\"{group}\""));
+        ensure_eq!(is_peer, wanted, "{target} is a peer of {group}: {fields}");
+    }
+    check_propagation(&report, "/same-shared", "shared")
 }
 
 fn bad_propagation(env: &mut Env) -> Outcome {

@@ -40,6 +40,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("kernel-mounts/sysfs-of-a-joined-network", NETWORK),
     ("kernel-mounts/root-that-is-shared-with-the-host", SLAVES),
     ("mounts/propagation-of-a-mount", SLAVES),
+    ("mounts/bind-from-the-mount-of-a-shared-root", SLAVES),
     ("mount-targets/over-a-shared-root", SLAVES),
     ("mounts/bind-is-not-recursive-and-rbind-is", "the kernel hides nothing from below a mount"),
     ("mounts/tmpfs-options", "the kernel shows the ids as the host has them"),

@@ -2,9 +2,12 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 use oci_spec::runtime::Mount;
 use sys::mount::{SetAttr, attr};
 
@@ -298,22 +301,35 @@ fn bound(
         return Err(one.invalid("source", "missing: a bind mount needs a source"));
     };
     let implied = if options.top_given { options.implied() } else { 0 };
+    let path = all.input.bundle.path.join(source);
     // What covers the root is the root: as that, a shared one is a peer group of its own.
     let is_root = relative(&one.mount.destination().to_string_lossy()).is_empty();
     let apart = match all.propagation {
-        mount_options::propagation::SHARED if is_root => mount_options::propagation::PRIVATE,
-        propagation => propagation,
+        mount_options::propagation::SHARED if is_root => {
+            cut_off(mount_options::propagation::PRIVATE, options.recursive)
+        }
+        // The mount that the rootfs is on is private in the container's namespace, and so what is bound
+        // from it; what is mounted below is not.
+        mount_options::propagation::SHARED if with_rootfs(&path, all) => {
+            cut_off(mount_options::propagation::PRIVATE, false)
+        }
+        propagation => cut_off(propagation, options.recursive),
     };
-    let changes = [
-        cut_off(apart, options.recursive).into(),
-        Change { asked: options.top, implied },
-        options.all.into(),
-    ];
-    let path = all.input.bundle.path.join(source);
+    let changes = [apart.into(), Change { asked: options.top, implied }, options.all.into()];
     let mut tree = HostTree::new(&path, options.recursive, changes)
         .map_err(|_| one.invalid("source", format!("{source:?} has a NUL byte")))?;
     tree.idmap = idmap;
     Ok(tree)
+}
+
+/// Is it on the mount that the rootfs is on? What can't be opened shows when it is bound.
+fn with_rootfs(path: &Path, all: &Surroundings<'_>) -> bool {
+    let mount = |path: &Path| {
+        let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+        sys::file::mount_id(file.as_fd()).ok()
+    };
+    let rootfs = all.input.bundle.rootfs().ok().and_then(|rootfs| mount(&rootfs));
+    rootfs.is_some() && rootfs == mount(path)
 }
 
 fn bound_procfs(
