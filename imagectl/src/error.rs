@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::digest::Digest;
 
@@ -87,6 +88,8 @@ pub enum Error {
         status: reqwest::StatusCode,
         /// The registry's own words, begun by ": ", or empty.
         detail: String,
+        /// How long the registry wants to be left alone.
+        retry_after: Option<Duration>,
     },
     /// An answer that breaks the protocol.
     #[error("{url}: {reason}")]
@@ -255,6 +258,15 @@ impl Error {
             Self::Http { source, .. } if source.is_connect() => may_connect_later(source),
             Self::Http { source, .. } => !source.is_builder(),
             _ => false,
+        }
+    }
+
+    /// The pause that the registry asked for with its refusal.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

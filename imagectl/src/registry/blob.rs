@@ -230,13 +230,16 @@ impl Registry {
                             return Ok(Ended::Unwanted);
                         }
                     }
-                    Err(source) => break source.without_url(),
+                    Err(source) => {
+                        let source = source.without_url();
+                        break Error::Http { action: "get the layer", url, source };
+                    }
                 }
             };
             if attempt >= self.transport.retries() || received >= to.unwrap_or(descriptor.size) {
-                return Err(Error::Http { action: "get the layer", url, source: error });
+                return Err(error);
             }
-            tokio::time::sleep(self.transport.pause(attempt)).await;
+            tokio::time::sleep(self.transport.pause(&error, attempt)).await;
             attempt += 1;
         }
     }

@@ -9,6 +9,7 @@ mod credential_helper;
 mod http_date;
 mod login;
 mod manifest;
+mod pause;
 mod registries;
 mod token;
 mod transport;

@@ -1,17 +1,17 @@
 //! Requests to one registry: scheme, authentication, redirects and retries.
 
 use std::sync::Mutex;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RANGE,
     WWW_AUTHENTICATE,
 };
 use reqwest::{Client, Method, Response, StatusCode, Url};
 
 use super::challenge::{self, Challenge};
-use super::{Config, Credential, certificates, http_date, token};
+use super::{Config, Credential, certificates, pause, token};
 use crate::error::{Error, Result};
 
 const REDIRECT_LIMIT: usize = 10;
@@ -19,8 +19,6 @@ const REDIRECT_LIMIT: usize = 10;
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 /// The slowest way to send something that is waited for, in bytes a second.
 const SLOWEST: u64 = 16 << 10;
-/// The longest pause that a registry may ask for.
-const PAUSE_LIMIT: Duration = Duration::from_secs(60);
 
 /// One request, to be sent as often as it takes.
 #[derive(Clone, Debug)]
@@ -155,9 +153,9 @@ impl Transport {
         self.retries
     }
 
-    /// The pause before retry number `attempt`, from 0.
-    pub fn pause(&self, attempt: u32) -> Duration {
-        self.backoff.saturating_mul(1 << attempt.min(10)).min(PAUSE_LIMIT)
+    /// The pause before retry number `attempt`, from 0, of what failed.
+    pub fn pause(&self, error: &Error, attempt: u32) -> Duration {
+        pause::before(error, self.backoff, attempt)
     }
 
     /// Sends the request until it succeeds. Answers of 2xx only.
@@ -168,25 +166,20 @@ impl Transport {
         let mut attempt = 0;
         let mut authenticated = false;
         loop {
-            let failure = match self.try_schemes(request).await {
+            let error = match self.try_schemes(request).await {
                 Ok(response) if response.status().is_success() => return Ok(response),
                 Ok(response) if self.asks_for_credentials(&response) && !authenticated => {
                     authenticated = true;
                     self.authenticate(request, &response).await?;
                     continue;
                 }
-                Ok(response) => {
-                    let pause = retry_after(response.headers());
-                    let error = status_error(request.action, response).await;
-                    (error.is_temporary(), error, pause)
-                }
-                Err(error) => (error.is_temporary(), error, None),
+                Ok(response) => status_error(request.action, response).await,
+                Err(error) => error,
             };
-            let (again, error, pause) = failure;
-            if !again || request.once || attempt >= self.retries {
+            if !error.is_temporary() || request.once || attempt >= self.retries {
                 return Err(error);
             }
-            tokio::time::sleep(pause.unwrap_or_else(|| self.pause(attempt))).await;
+            tokio::time::sleep(self.pause(&error, attempt)).await;
             attempt += 1;
         }
     }
@@ -326,6 +319,7 @@ impl Transport {
                     None => ": no credentials for it in any auth file".into(),
                     Some(_) => ": it offers no way to show the credentials".into(),
                 },
+                retry_after: None,
             });
         };
         let mut value = HeaderValue::from_str(&authorization).map_err(|_| Error::Protocol {
@@ -356,7 +350,7 @@ impl Transport {
             };
             match token::fetch(client, wanted, self.credential.as_ref()).await {
                 Err(error) if error.is_temporary() && attempt < self.retries => {
-                    tokio::time::sleep(self.pause(attempt)).await;
+                    tokio::time::sleep(self.pause(&error, attempt)).await;
                     attempt += 1;
                 }
                 result => return result,
@@ -379,17 +373,6 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The pause that a registry asks for, in seconds or until a date by this machine's clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        // A date that is over asks for no pause.
-        Err(_) => http_date::parse(text)?.duration_since(SystemTime::now()).unwrap_or_default(),
-    };
-    Some(pause.min(PAUSE_LIMIT))
-}
-
 /// A URL without what may be secret in it.
 pub fn shown(url: &Url) -> String {
     let mut url = url.clone();
@@ -404,8 +387,9 @@ pub fn shown(url: &Url) -> String {
 /// The error of an answer that is no success, with the registry's own words.
 pub async fn status_error(action: &'static str, response: Response) -> Error {
     let (url, status) = (shown(response.url()), response.status());
+    let retry_after = pause::asked_for(response.headers());
     let body = read_limited(response, 4096).await.unwrap_or_default();
-    Error::Status { action, url, status, detail: words(&body) }
+    Error::Status { action, url, status, detail: words(&body), retry_after }
 }
 
 /// Reads no more than `limit` bytes of a body; what follows is dropped.

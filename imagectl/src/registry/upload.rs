@@ -101,7 +101,7 @@ impl Registry {
                 Ok(true) => return Ok(Uploaded::Sent),
                 Ok(false) => attempt = 0,
                 Err(error) if attempt < self.transport.retries() && may_go_on(&error) => {
-                    tokio::time::sleep(self.transport.pause(attempt)).await;
+                    tokio::time::sleep(self.transport.pause(&error, attempt)).await;
                     match self.found_again(&place).await {
                         Some(found) if found.sent <= descriptor.size => place = found,
                         // The answer to the last piece may be all that got lost.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use imagectl::digest::Digest;
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ pub struct Request {
     /// Names in lower case.
     pub headers: HashMap<String, String>,
     pub body: Vec<u8>,
+    /// When it was there.
+    pub at: Instant,
 }
 
 /// What it is told.
@@ -223,7 +226,7 @@ fn read(stream: &mut impl Read) -> Option<Request> {
     let length = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, headers, body })
+    Some(Request { method, path, headers, body, at: Instant::now() })
 }
 
 fn write(mut stream: impl Read + Write, answer: &Answer) -> std::io::Result<()> {

@@ -138,6 +138,80 @@ fn busy_registries_are_asked_again() {
     sandbox.pull(&format!("{}/x:t", registry.address));
 }
 
+/// The pauses between the requests whose path has the word, in milliseconds.
+fn pauses(registry: &Registry, word: &str) -> Vec<u128> {
+    let requests = registry.requests();
+    let times: Vec<_> = requests.iter().filter(|r| r.path.contains(word)).map(|r| r.at).collect();
+    times.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_millis()).collect()
+}
+
+/// No pause is too short; on a busy machine any may be longer.
+fn assert_pauses(registry: &Registry, word: &str, expected: &[u128]) {
+    let found = pauses(registry, word);
+    assert_eq!(found.len(), expected.len(), "{word}: {found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found >= expected, "{word}: {found} for {expected}");
+    }
+}
+
+#[test]
+fn pauses_grow_until_it_is_given_up() {
+    let (registry, _) = with_image();
+    registry.rule(|request| request.path.contains("/manifests/").then(|| Answer::status(503)));
+    let sandbox = Sandbox::new();
+    let error = sandbox.pull_fails(&format!("{}/x:t", registry.address));
+    assert!(error.contains("503"), "{error}");
+    assert_pauses(&registry, "/manifests/", &[250, 500, 1000, 2000]);
+}
+
+#[test]
+fn a_registry_says_how_long_it_wants_to_be_left_alone() {
+    // Wherever it refuses: the token's realm, the manifest, a blob.
+    let (registry, blob) = with_image();
+    let layer = digest(&blob);
+    let (realm, path) = (format!("http://{}/token", registry.address), layer.clone());
+    let refused = std::sync::Mutex::new(std::collections::BTreeSet::new());
+    registry.rule(move |request| {
+        let kind = ["/token", "/manifests/", path.as_str()];
+        let kind = kind.iter().find(|word| request.path.contains(**word));
+        let authorized = request.headers.contains_key("authorization");
+        if kind != Some(&"/token") && request.path.starts_with("/v2/") && !authorized {
+            let challenge = format!("Bearer realm=\"{realm}\"");
+            return Some(Answer::status(401).with("WWW-Authenticate", &challenge));
+        }
+        if kind.is_some_and(|kind| refused.lock().unwrap().insert((*kind).to_owned())) {
+            return Some(Answer::status(429).with("Retry-After", "1"));
+        }
+        let token = || Answer::ok("application/json", br#"{"token":"t"}"#);
+        request.path.starts_with("/token").then(token)
+    });
+    Sandbox::new().pull(&format!("{}/x:t", registry.address));
+    assert_pauses(&registry, "/token", &[1000]);
+    assert_pauses(&registry, &layer, &[1000]);
+    // The first is the one without a token; the second is refused.
+    assert_eq!(pauses(&registry, "/manifests/").len(), 2);
+    assert!(pauses(&registry, "/manifests/")[1] >= 1000);
+
+    // And where it takes: the upload's beginning.
+    let sandbox = Sandbox::new();
+    let (open, _) = with_image();
+    let reference = format!("{}/x:t", open.address);
+    sandbox.pull(&reference);
+    let begun = AtomicUsize::new(0);
+    let place = format!("http://{}/upload", open.address);
+    open.rule(move |request| match request.method.as_str() {
+        "HEAD" => Some(Answer::status(404)),
+        "POST" if begun.fetch_add(1, Ordering::Relaxed) == 0 => {
+            Some(Answer::status(503).with("Retry-After", "1"))
+        }
+        "POST" => Some(Answer::status(202).with("Location", &place)),
+        _ => Some(Answer::status(201)),
+    });
+    let target = format!("{}/y:t", open.address);
+    sandbox.ok(&["push", "-q", "--tls-verify=false", "--parallel=1", &reference, &target]);
+    assert!(pauses(&open, "/y/blobs/uploads/")[0] >= 1000);
+}
+
 #[test]
 fn a_pause_until_a_date_is_kept() {
     let (registry, _) = with_image();
