@@ -176,3 +176,121 @@ get) test -e kept && cat kept || { echo credentials not found in native keychain
     let errors = String::from_utf8(run(&pull).stderr).unwrap();
     assert!(errors.contains("credentials from docker-credential-missing"), "{errors}");
 }
+
+/// A helper on the PATH of its own sandbox: a script that is given the verb, and the server's name as `$server`.
+fn helper(sandbox: &Sandbox, name: &str, script: &str) {
+    let path = sandbox.path.join(format!("docker-credential-{name}"));
+    let script = format!("#!/bin/sh\nserver=$(cat); test \"$1\" = get || exit 9\n{script}\n");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// A pull whose only auth file is this, with helpers on the PATH.
+fn pull_by(sandbox: &Sandbox, file: &Value, reference: &str) -> Output {
+    let path = sandbox.path.join("auth.json");
+    std::fs::write(&path, file.to_string()).unwrap();
+    sandbox
+        .command()
+        .args(["pull", "-q", "--tls-verify=false", "--authfile", "auth.json", reference])
+        .env("PATH", format!("{}:{}", sandbox.path.display(), std::env::var("PATH").unwrap()))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn pulls_with_what_helpers_keep() {
+    let registry = locked();
+    let reference = format!("{}/x:t", registry.address);
+    // Credentials for the server by the very name that it has in the file, and for no other.
+    let answer = format!(
+        "case $server in {address}) echo '{{\"ServerURL\":\"{address}\",\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}';;
+         *) echo credentials not found in native keychain; exit 1;; esac",
+        address = registry.address
+    );
+    let own = |name: &str| json!({ &registry.address: name });
+    for file in [
+        json!({ "credHelpers": own("good") }),
+        json!({ "credsStore": "good" }),
+        // Docker notes an empty entry for what its store has; the registry's own helper wins.
+        json!({ "auths": { &registry.address: {} }, "credsStore": "good" }),
+        json!({ "credHelpers": own("good"), "credsStore": "broken" }),
+        json!({ "credHelpers": { "quay.io": "broken" }, "credsStore": "good" }),
+        json!({ "auths": { &registry.address: { "auth": "dTpw" } }, "credHelpers": own("good") }),
+    ] {
+        let sandbox = Sandbox::new();
+        helper(&sandbox, "good", &answer);
+        helper(&sandbox, "broken", "exit 3");
+        let output = pull_by(&sandbox, &file, &reference);
+        assert!(output.status.success(), "{file}: {output:?}");
+        sandbox.ok(&["unpack", &reference, "tree"]);
+    }
+    // A helper that knows nothing is no failure, but the registry's refusal is.
+    let sandbox = Sandbox::new();
+    helper(&sandbox, "empty", "echo credentials not found in native keychain; exit 1");
+    let output = pull_by(&sandbox, &json!({ "credsStore": "empty" }), &reference);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("401") && errors.contains("no credentials"), "{errors}");
+}
+
+#[test]
+fn a_helpers_token_is_exchanged() {
+    let registry = Registry::start();
+    registry.image("x", "t", &[Archive::new().file("a", "x").tar()], json!({}));
+    let realm = format!("http://{}/token", registry.address);
+    registry.rule(move |request| {
+        if request.path.starts_with("/token") {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let right = body.contains(&format!("refresh_token={PASSWORD}"));
+            let token = || Answer::ok("application/json", br#"{"access_token":"tok-en"}"#);
+            return Some(if right { token() } else { Answer::status(403) });
+        }
+        let bearer = request.headers.get("authorization").is_some_and(|v| v == "Bearer tok-en");
+        let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
+        (!bearer).then(|| Answer::status(401).with("WWW-Authenticate", &challenge))
+    });
+    let reference = format!("{}/x:t", registry.address);
+    let answer = format!("echo '{{\"Username\":\"<token>\",\"Secret\":\"{PASSWORD}\"}}'");
+    for file in [json!({ "credHelpers": { &registry.address: "t" } }), json!({ "credsStore": "t" })]
+    {
+        let sandbox = Sandbox::new();
+        helper(&sandbox, "t", &answer);
+        let output = pull_by(&sandbox, &file, &reference);
+        assert!(output.status.success(), "{file}: {output:?}");
+    }
+    // As the name and password that it isn't it goes nowhere.
+    let basic = |request: &super::registry::Request| {
+        request.headers.get("authorization").is_some_and(|value| value.starts_with("Basic"))
+    };
+    assert!(!registry.requests().iter().any(basic));
+}
+
+#[test]
+fn helpers_that_fail_are_named_without_what_they_said() {
+    let registry = locked();
+    let reference = format!("{}/x:t", registry.address);
+    for (script, words) in [
+        (format!("echo {PASSWORD}; echo {PASSWORD} >&2; exit 3"), "exit status: 3"),
+        (format!("echo {PASSWORD}"), "its answer is not JSON"),
+        (format!("echo '{{\"Username\":\"u\",\"Password\":\"{PASSWORD}\"}}'"), "not JSON"),
+        ("kill -9 $$".to_owned(), "signal: 9"),
+    ] {
+        let sandbox = Sandbox::new();
+        helper(&sandbox, "bad", &script);
+        let output = pull_by(&sandbox, &json!({ "credsStore": "bad" }), &reference);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{script}");
+        assert!(errors.contains("docker-credential-bad: ") && errors.contains(words), "{errors}");
+        assert!(!errors.contains(PASSWORD), "{errors}");
+        sandbox.assert_store_is_empty();
+    }
+    for (name, words) in [
+        ("missing", "docker-credential-missing: No such file"),
+        ("../bad", "docker-credential-../bad: not the name of a credential helper"),
+    ] {
+        let sandbox = Sandbox::new();
+        let output = pull_by(&sandbox, &json!({ "credsStore": name }), &reference);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(errors.contains(words), "{errors}");
+    }
+    assert!(!registry.requests().iter().any(|r| r.headers.contains_key("authorization")));
+}

@@ -1,5 +1,7 @@
 //! Pulling what is well-formed.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use imagectl::digest::Digest;
 use serde_json::{Value, json};
 
@@ -107,6 +109,39 @@ fn names_by_digest() {
     let both = format!("{}/x:other@{digest}", registry.address);
     sandbox.pull(&both);
     assert!(sandbox.ok(&["list"]).contains(":other@sha256:"));
+}
+
+#[test]
+fn a_registry_at_an_ipv6_address() {
+    let registry = Registry::start_at("[::1]:0");
+    assert!(registry.address.starts_with("[::1]:"));
+    let tar = Archive::new().file("a", "hello").tar();
+    let manifest = registry.image("org/x", "t", &[tar], json!({ "Cmd": ["/x"] }));
+    let digest = manifest["digest"].as_str().unwrap();
+    // Its credentials are noted under the literal too.
+    let basic = format!("Basic {}", BASE64_STANDARD.encode("user:password"));
+    registry.rule(move |request| {
+        (request.headers.get("authorization") != Some(&basic))
+            .then(|| Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""))
+    });
+    let sandbox = Sandbox::new();
+    let auths = json!({ "auths": { &registry.address: { "auth": BASE64_STANDARD.encode("user:password") } } });
+    std::fs::create_dir_all(sandbox.path.join("run/containers")).unwrap();
+    std::fs::write(sandbox.path.join("run/containers/auth.json"), auths.to_string()).unwrap();
+    for name in [
+        format!("{}/org/x:t", registry.address),
+        format!("{}/org/x@{digest}", registry.address),
+        format!("{}/org/x:t@{digest}", registry.address),
+    ] {
+        assert_eq!(sandbox.pull(&name), format!("{name} {digest}\n"));
+        sandbox.ok(&["rm", &name]);
+    }
+    let reference = format!("{}/org/x:t", registry.address);
+    sandbox.pull(&reference);
+    sandbox.ok(&["unpack", &reference, "tree"]);
+    assert_eq!(std::fs::read_to_string(sandbox.path.join("tree/a")).unwrap(), "hello");
+    let host = format!("[::1]:{}", registry.address.rsplit_once(':').unwrap().1);
+    assert!(registry.requests().iter().all(|r| r.headers.get("host") == Some(&host)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use imagectl::digest::Digest;
 use serde_json::json;
 
 use super::archive::{Archive, gzip};
-use super::peers::{compare, run, tree};
+use super::peers::{compare, free_port, run, tree};
 use super::sandbox::Sandbox;
 use super::store::put_image;
 
@@ -24,9 +24,13 @@ impl Serving {
     }
 
     pub fn with(sandbox: &Sandbox, arguments: &[&str]) -> Self {
+        Self::at(sandbox, "127.0.0.1:0", arguments)
+    }
+
+    pub fn at(sandbox: &Sandbox, address: &str, arguments: &[&str]) -> Self {
         let mut child = sandbox
             .command()
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["serve", "--listen", address])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -101,6 +105,53 @@ fn everybody_pulls_from_it() {
         &format!("{}/library/x:3", serving.address),
     ]);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("404"), "{missing:?}");
+}
+
+#[test]
+fn it_listens_where_it_is_told_to() {
+    let sandbox = Sandbox::new();
+    put_image(&sandbox, "docker.io/library/x:1", &[tar()], json!({ "Cmd": ["/x"] }));
+    for (address, other) in [("127.0.0.2", "127.0.0.1"), ("[::1]", "127.0.0.1")] {
+        let serving = Serving::at(&sandbox, &format!("{address}:0"), &["--writable"]);
+        let (host, port) = serving.address.rsplit_once(':').unwrap();
+        assert_eq!(host, address);
+        assert!(TcpStream::connect(format!("{other}:{port}")).is_err(), "{address}: {other} too");
+        let client = Sandbox::new();
+        let reference = format!("{}/library/x:1", serving.address);
+        let said = client.pull(&reference);
+        let (_, digest) = said.trim().split_once(' ').unwrap();
+        // By tag and digest together; and what is pushed there is pulled from there.
+        client.pull(&format!("{reference}@{digest}"));
+        let pushed = format!("{}/pushed:2", serving.address);
+        client.ok(&["push", "-q", "--tls-verify=false", &reference, &pushed]);
+        let third = Sandbox::new();
+        assert_eq!(third.pull(&pushed), format!("{pushed} {digest}\n"));
+        assert!(sandbox.ok(&["list"]).contains("localhost/pushed:2"));
+        // Debian's skopeo takes no address in brackets.
+        if !address.starts_with('[') {
+            let (theirs, back) = (format!("docker://{pushed}"), format!("{host}:{port}/back:1"));
+            let copy = ["copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false"];
+            run(&client, "skopeo", &[&copy[..], &[&theirs, &format!("docker://{back}")]].concat());
+            assert_eq!(third.pull(&back), format!("{back} {digest}\n"));
+        }
+
+        // The place is taken.
+        let error = sandbox.fails(&["serve", "--listen", &serving.address]);
+        let words = format!("imagectl: listen at {}: Address already in use", serving.address);
+        assert!(error.starts_with(&words), "{error}");
+    }
+    // Given outright, as a site that knows its port would.
+    let port = free_port();
+    let serving = Serving::at(&sandbox, &format!("127.0.0.1:{port}"), &[]);
+    assert_eq!(serving.address, format!("127.0.0.1:{port}"));
+    for (address, words) in [
+        ("127.0.0.1", "listen at 127.0.0.1: "),
+        ("127.0.0.1:99999", "listen at 127.0.0.1:99999: "),
+        ("192.0.2.1:0", "listen at 192.0.2.1:0: Cannot assign requested address"),
+    ] {
+        let error = sandbox.fails(&["serve", "--listen", address]);
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[test]
