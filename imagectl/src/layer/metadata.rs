@@ -228,19 +228,21 @@ pub fn set_mtime(fd: BorrowedFd<'_>, mtime: (i64, u32)) -> Result<()> {
 }
 
 /// Attributes by which an archive would steer overlayfs or speak for the host's security modules
-/// are passed by; so are those that only root may set, for others.
+/// (all of `security.`, but for capabilities) are passed by; so are those that only root may set, for
+/// others.
 pub(super) fn may_set(name: &[u8], ownership: Ownership) -> bool {
-    const NEVER: [&[u8]; 4] =
-        [b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"];
-    let root_only = name.starts_with(b"trusted.") || name.starts_with(b"security.");
-    let overlay = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
-    let may = match ownership {
+    let capability = name == b"security.capability";
+    let never = [&b"trusted.overlay."[..], b"user.overlay.", b"security.", b"system.nfs4_acl"];
+    if !capability && never.iter().any(|prefix| name.starts_with(prefix)) {
+        return false;
+    }
+    let trusted = name.starts_with(b"trusted.");
+    match ownership {
         Ownership::Stored => true,
         // The kernel notes whose root the capabilities are good for.
-        Ownership::Namespace => !root_only || name == b"security.capability",
-        Ownership::Caller => !root_only && name != owner_record::NAME,
-    };
-    !overlay && !NEVER.contains(&name) && may
+        Ownership::Namespace => !trusted,
+        Ownership::Caller => !trusted && !capability && name != owner_record::NAME,
+    }
 }
 
 fn xattr_error(name: &[u8], errno: Errno) -> Result<()> {
@@ -309,4 +311,33 @@ pub fn copy_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 pub fn mtime(stat: &rustix::fs::Stat) -> (i64, u32) {
     // The kernel's nanoseconds are below 10^9.
     (stat.st_mtime, u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_that_are_taken() {
+        for (name, stored, namespace, caller) in [
+            ("user.x", true, true, true),
+            ("system.posix_acl_access", true, true, true),
+            ("security.capability", true, true, false),
+            ("trusted.x", true, false, false),
+            ("user.rootlesscontainers", true, true, false),
+            ("trusted.overlay.opaque", false, false, false),
+            ("user.overlay.opaque", false, false, false),
+            ("security.selinux", false, false, false),
+            ("security.ima", false, false, false),
+            ("security.evm", false, false, false),
+            ("security.SMACK64EXEC", false, false, false),
+            ("security.apparmor", false, false, false),
+            ("security.capability.x", false, false, false),
+            ("system.nfs4_acl", false, false, false),
+        ] {
+            let taken = [Ownership::Stored, Ownership::Namespace, Ownership::Caller]
+                .map(|ownership| may_set(name.as_bytes(), ownership));
+            assert_eq!(taken, [stored, namespace, caller], "{name}");
+        }
+    }
 }

@@ -12,8 +12,13 @@ impl Archive {
     }
 
     /// One entry of any type, root's, mode 0644 or 0755 for directories.
-    pub fn entry(mut self, flag: u8, name: &str, link: &str, data: &[u8]) -> Self {
-        self.header(flag, name.as_bytes(), link.as_bytes(), data.len() as u64, (0, 0));
+    pub fn entry(self, flag: u8, name: &str, link: &str, data: &[u8]) -> Self {
+        self.entry_bytes(flag, name.as_bytes(), link.as_bytes(), data)
+    }
+
+    /// The same with names of any bytes.
+    pub fn entry_bytes(mut self, flag: u8, name: &[u8], link: &[u8], data: &[u8]) -> Self {
+        self.header(flag, name, link, data.len() as u64, (0, 0));
         self.data(data);
         self
     }
@@ -78,18 +83,26 @@ impl Archive {
     }
 
     /// A PAX header for the next entry.
-    pub fn pax(mut self, records: &[(&str, &str)]) -> Self {
-        let mut body = String::new();
+    pub fn pax(self, records: &[(&str, &str)]) -> Self {
+        let bytes =
+            |(key, value): &(&str, &str)| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+        self.pax_bytes(&records.iter().map(bytes).collect::<Vec<_>>())
+    }
+
+    /// The same with any bytes.
+    pub fn pax_bytes(mut self, records: &[(Vec<u8>, Vec<u8>)]) -> Self {
+        let mut body = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
             let mut length = rest + 1;
             while length != rest + length.to_string().len() {
                 length += 1;
             }
-            body.push_str(&format!("{length} {key}={value}\n"));
+            body.extend_from_slice(format!("{length} ").as_bytes());
+            body.extend_from_slice(&[&key[..], b"=", value, b"\n"].concat());
         }
         self.header(b'x', b"pax", b"", body.len() as u64, (0, 0));
-        self.data(body.as_bytes());
+        self.data(&body);
         self
     }
 

@@ -173,6 +173,49 @@ fn a_manifest_of_gigabytes_is_not_read() {
     assert!(error.contains("larger than 4 MiB"), "{error}");
 }
 
+/// Answers that nobody says the length of: each is read as far as it may be, and no further.
+#[test]
+fn answers_without_end() {
+    // More than any limit, and no more than a broken client could take in a while.
+    let endless = |status: u16, content_type: &str, body: &[u8]| Answer {
+        endless: Some(200 << 20),
+        ..Answer::ok(content_type, body).with_status(status)
+    };
+    let tar = Archive::new().file("a", "x").tar();
+    let blob = super::archive::gzip(&tar);
+    let layer = imagectl::digest::Digest::of(&blob).to_string();
+    let spaces = vec![b' '; 64 << 10];
+    for (name, place, status, word) in [
+        ("manifest", "/v2/x/manifests/", 200, "the document is larger than 4 MiB"),
+        ("config", "/v2/x/blobs/", 200, "the document is larger than 4 MiB"),
+        ("layer", layer.as_str(), 200, "or more, expected"),
+        ("refusal", "/v2/x/manifests/", 404, "404"),
+        ("token", "/token", 200, "the token answer is larger than 1 MiB"),
+        ("token refused", "/token", 403, "403"),
+    ] {
+        let sandbox = Sandbox::new();
+        let registry = Registry::start();
+        registry.image("x", "t", std::slice::from_ref(&tar), json!({ "Cmd": ["/x"] }));
+        let realm = format!("Bearer realm=\"http://{}/token\",service=\"s\"", registry.address);
+        let (place, layer, spaces) = (place.to_owned(), layer.clone(), spaces.clone());
+        registry.rule(move |request| {
+            let asked = request.path.contains(&place)
+                && (name == "layer" || !request.path.contains(&layer));
+            if asked {
+                return Some(endless(status, "application/json", &spaces));
+            }
+            let refused = place == "/token";
+            refused.then(|| Answer::status(401).with("WWW-Authenticate", &realm))
+        });
+        let image = format!("{}/x:t", registry.address);
+        let begun = std::time::Instant::now();
+        let error = sandbox.pull_fails(&image);
+        assert!(error.contains(&image) || error.contains(&registry.address), "{name}: {error}");
+        assert!(error.contains(word), "{name}: {word:?} is not in: {error}");
+        assert!(begun.elapsed().as_secs() < 20, "{name}: {:?}", begun.elapsed());
+    }
+}
+
 #[test]
 fn indexes() {
     let sandbox = Sandbox::new();

@@ -40,6 +40,8 @@ pub struct Answer {
     pub cut: Option<usize>,
     /// Leave the connection open behind that.
     pub stay: bool,
+    /// Send the body again and again, in chunks, without a word of its length; up to so many bytes.
+    pub endless: Option<usize>,
 }
 
 impl Answer {
@@ -235,7 +237,9 @@ fn write(mut stream: impl Read + Write, answer: &Answer) -> std::io::Result<()> 
     }
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", answer.status);
     let named = |name: &str| answer.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
-    if !named("content-length") {
+    if answer.endless.is_some() {
+        head.push_str("Transfer-Encoding: chunked\r\n");
+    } else if !named("content-length") {
         head.push_str(&format!("Content-Length: {}\r\n", answer.body.len()));
     }
     for (name, value) in &answer.headers {
@@ -243,6 +247,14 @@ fn write(mut stream: impl Read + Write, answer: &Answer) -> std::io::Result<()> 
     }
     stream.write_all(head.as_bytes())?;
     stream.write_all(b"\r\n")?;
+    if let Some(limit) = answer.endless {
+        for _ in 0..limit / answer.body.len() {
+            write!(stream, "{:x}\r\n", answer.body.len())?;
+            stream.write_all(&answer.body)?;
+            stream.write_all(b"\r\n")?;
+        }
+        return stream.write_all(b"0\r\n\r\n");
+    }
     stream.write_all(&answer.body[..answer.cut.unwrap_or(answer.body.len())])?;
     if answer.stay {
         // Until the client has enough of it.
