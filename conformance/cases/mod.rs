@@ -56,6 +56,7 @@ mod readiness;
 mod resources;
 mod rootless;
 mod rootless_cgroup;
+mod rootless_images;
 mod scheduling;
 mod seccomp;
 mod security;
@@ -107,6 +108,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         intruders::CASES,
         rootless::CASES,
         rootless_cgroup::CASES,
+        rootless_images::CASES,
         terminal::CASES,
         exec::CASES,
         exec_cgroup::CASES,

@@ -14,7 +14,8 @@ use crate::host::find_command;
 use crate::user::{SUBORDINATE, SUBORDINATES, UID, map_subordinates};
 use crate::{ensure, ensure_eq};
 
-const TOOLS: &[Need] = &[Need::Command("newuidmap"), Need::Command("newgidmap")];
+/// What many ids need.
+pub const TOOLS: &[Need] = &[Need::Command("newuidmap"), Need::Command("newgidmap")];
 /// The cases are not crun's.
 pub const CRUN: (Peer, &str) = (Peer::Crun, "checked against runc alone");
 /// Every case that holds for runc.
