@@ -1,5 +1,6 @@
 //! The image's user, looked up in its own passwd and group files.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
@@ -11,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// The largest passwd or group file that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
-/// The most groups that a process is put into; the kernel's limit is 65536.
+/// The most groups that a process is put into: the kernel's NGROUPS_MAX.
 const GROUP_LIMIT: usize = 65536;
 
 /// Whom the process runs as.
@@ -126,13 +127,14 @@ fn passwd_entry(
 /// IDs of the groups that fit, each once.
 fn groups(file: impl BufRead, fits: impl Fn(&[u8], &[u8]) -> bool) -> Result<Vec<u32>, String> {
     let mut gids = Vec::new();
+    let mut seen = HashSet::new();
     for line in lines(file) {
         let line = line?;
         let fields: Vec<&[u8]> = line.split(|b| *b == b':').collect();
         if let [name, _, gid, members] = fields[..]
             && let Some(gid) = number(gid)
             && fits(name, members)
-            && !gids.contains(&gid)
+            && seen.insert(gid)
         {
             gids.push(gid);
             if gids.len() > GROUP_LIMIT {
@@ -220,6 +222,46 @@ mod tests {
         {
             assert!(find(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn ids_that_are_none() {
+        for number in [
+            "2147483648",
+            "4294967295",
+            "4294967296",
+            "4294967297",
+            "18446744073709551617",
+            "-1",
+            "+1",
+            "0x1",
+            " 1",
+            "",
+        ] {
+            let passwd = format!("uid:x:{number}:5::/:\ngid:x:5:{number}::/:\n");
+            let group = format!("gid:x:{number}:ok\n");
+            for user in ["uid", "gid", "0:gid"] {
+                let found = lookup(user, || Ok(passwd.as_bytes()), || Ok(group.as_bytes()));
+                assert!(found.is_err(), "{number}, {user}: {found:?}");
+            }
+            let ok = || Ok("ok:x:7:7::/:\n".as_bytes());
+            let found = lookup("ok", ok, || Ok(group.as_bytes())).unwrap();
+            assert_eq!(found.additional_gids, [0; 0], "{number}");
+        }
+    }
+
+    #[test]
+    fn as_many_groups_as_a_process_can_have() {
+        let passwd = || Ok("app:x:1:0::/:\n".as_bytes());
+        let of = |count: usize| {
+            let group = |n: usize| format!("g:x:{n}:app\n").repeat(2);
+            (1..=count).map(group).collect::<String>()
+        };
+        let (most, more) = (of(GROUP_LIMIT), of(GROUP_LIMIT + 1));
+        let found = lookup("app", passwd, || Ok(most.as_bytes())).unwrap();
+        assert_eq!(found.additional_gids.len(), GROUP_LIMIT);
+        let error = lookup("app", passwd, || Ok(more.as_bytes())).unwrap_err();
+        assert!(error.contains("more than 65536 groups"), "{error}");
     }
 
     #[test]

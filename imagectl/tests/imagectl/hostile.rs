@@ -166,7 +166,7 @@ fn every_command_refuses_them() {
     }
 }
 
-fn prepare(outside: &Path) {
+pub fn prepare(outside: &Path) {
     std::fs::create_dir(outside).unwrap();
     let secret = outside.join("secret");
     std::fs::write(&secret, "secret").unwrap();
@@ -185,7 +185,7 @@ fn prepare(outside: &Path) {
     }
 }
 
-fn assert_untouched(outside: &Path, name: &str) {
+pub fn assert_untouched(outside: &Path, name: &str) {
     assert_eq!(names(outside), ["secret"], "{name} wrote outside");
     let secret = outside.join("secret");
     for (path, mode) in [(&*secret, 0o100_640), (outside, 0o040_751)] {

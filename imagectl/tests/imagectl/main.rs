@@ -37,4 +37,5 @@ mod store;
 mod terminal;
 mod tls;
 mod transfer;
+mod users;
 mod writable;
