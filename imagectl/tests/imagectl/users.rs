@@ -258,7 +258,12 @@ fn volumes_stay_inside() {
                 std::process::id()
             ));
             let said = said.strip_prefix("a busybox dev proc sys ").unwrap();
-            assert_eq!(said == "ran\n", name != "loop", "{name}: {said}");
+            match name {
+                "loop" => assert_eq!(said, "", "{name}"),
+                // runc follows it inside of the rootfs, and ghost-runc not at all.
+                "process" => {}
+                _ => assert_eq!(said, "ran\n", "{name}"),
+            }
             assert_untouched(&outside, name);
         }
     }
