@@ -271,6 +271,16 @@ pub enum Error {
         /// criu's name of it.
         feature: &'static str,
     },
+    /// Another mount is where a bind of the host's was made.
+    #[error("{name}: what is at {target} in the container is not {} as it was bound there", path.display())]
+    ChangedPlaces {
+        /// The entry of the configuration.
+        name: String,
+        /// Where it is in the container.
+        target: String,
+        /// Its source on the host.
+        path: PathBuf,
+    },
     /// criu did not do its work.
     #[error("criu failed: {what}{}", log.as_ref().map(|log| format!("; {log}")).unwrap_or_default())]
     Criu {

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use cgroup::Mode;
 use nix::sys::stat::fstat;
 
+use super::external::Bind;
 use super::message::{Feature, kind, option};
+use super::mountinfo::{self, Mount};
 use super::program::{Program, Start};
 use super::wire::Writer;
 use super::worker::{Event, Worker};
@@ -58,12 +60,17 @@ impl Container {
         let worker = Worker::start(&program, start, |_| Ok(()))?;
         let mut message = self.message(&worker, &options, &dirs)?;
         self.name_namespaces(&worker, &plan, &mut message)?;
-        if !options.pre_dump {
-            self.name_files(&plan, &options, &mut message)?;
-        }
+        let binds = match options.pre_dump {
+            true => Vec::new(),
+            false => self.name_files(&plan, &options, &mut message)?,
+        };
         let wanted = if options.pre_dump { kind::PRE_DUMP } else { kind::DUMP };
         let mut status = options.status.take();
         worker.carry_out(wanted, &message, &dirs.log, &mut |event: Event<'_>| {
+            if event.script == b"post-dump" {
+                // The processes are stopped, and change nothing any more.
+                external::check(&binds, &self.mounts()?, &mountinfo::of("self")?)?;
+            }
             if event.script == b"status-ready"
                 && let Some(fd) = status.take()
             {
@@ -129,23 +136,32 @@ impl Container {
         Ok(())
     }
 
-    /// Parts of the host's file tree are not saved.
+    fn mounts(&self) -> Result<Vec<Mount>, Error> {
+        mountinfo::of(&self.state.pid.to_string())
+    }
+
+    /// Parts of the host's file tree are not saved. Gives the binds that can be checked.
     fn name_files(
         &self,
         plan: &InitPlan,
         options: &CheckpointOptions,
         message: &mut Writer,
-    ) -> Result<(), Error> {
-        for bind in external::binds(plan)? {
+    ) -> Result<Vec<Bind>, Error> {
+        let binds = external::binds(plan)?;
+        for bind in &binds {
             message.bytes(option::EXTERNAL, format!("mnt[{}]:{0}", bind.target));
         }
-        for path in external::masked_files(plan, self.state.pid)? {
+        let mounts = self.mounts()?;
+        for path in external::masked_files(plan, &mounts) {
             message.bytes(option::EXTERNAL, format!("mnt[{path}]:{}", external::NULL));
         }
-        let streams = streams::of(self.state.pid)?;
+        let streams = streams::of(self.state.pid, &mounts);
         for file in streams::files(&streams) {
             message.bytes(option::EXTERNAL, file);
         }
-        streams::save(&streams, &options.criu.images)
+        streams::save(&streams, &options.criu.images)?;
+        // In a joined mount namespace, the sources' paths are not ours.
+        let joined = plan.namespaces.join.iter().any(|(flag, ..)| *flag == plan::flag::MOUNT);
+        Ok(if joined { Vec::new() } else { binds })
     }
 }

@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::Mode;
 
+use super::mountinfo::{self, Mount};
 use crate::error::{Context, Error};
+use crate::host_tree::HostTree;
 use crate::init::Root;
 use crate::plan::{CgroupMount, InitPlan, Source, flag};
 
@@ -19,6 +21,8 @@ pub(super) const NULL: &str = "/dev/null";
 /// A part of the host's tree: where it is in the container, and on the host.
 #[derive(Debug)]
 pub(super) struct Bind {
+    /// What it is in the configuration.
+    pub name: String,
     pub target: String,
     pub source: PathBuf,
 }
@@ -28,10 +32,10 @@ pub(super) fn binds(plan: &InitPlan) -> Result<Vec<Bind>, Error> {
     let rootfs = &plan.rootfs;
     let root = open_directory(&rootfs.path)?;
     let mut binds = Vec::new();
-    let mut add = |target: &str, source: &std::ffi::CStr| -> Result<(), Error> {
+    let mut add = |name: String, target: &str, tree: &HostTree| -> Result<(), Error> {
         let target = resolved(&root, target)?;
-        let source = PathBuf::from(source.to_string_lossy().into_owned());
-        binds.push(Bind { target, source });
+        let source = PathBuf::from(tree.path().to_string_lossy().into_owned());
+        binds.push(Bind { name, target, source });
         Ok(())
     };
     for mount in &rootfs.mounts {
@@ -40,13 +44,13 @@ pub(super) fn binds(plan: &InitPlan) -> Result<Vec<Bind>, Error> {
             return Err(Error::invalid(mount.name.field("destination"), reason));
         }
         match &mount.source {
-            Source::Tree(tree) => add(&mount.destination, tree.path())?,
+            Source::Tree(tree) => add(mount.name.to_string(), &mount.destination, tree)?,
             Source::Cgroup(CgroupMount::V1 { hierarchies, .. }) => {
                 for (hierarchy, own) in
                     hierarchies.iter().filter_map(|h| Some((h, h.own.as_ref()?)))
                 {
                     let target = format!("{}/{}", mount.destination, hierarchy.directory);
-                    add(&target, own.path())?;
+                    add(mount.name.to_string(), &target, own)?;
                 }
             }
             _ => {}
@@ -54,23 +58,34 @@ pub(super) fn binds(plan: &InitPlan) -> Result<Vec<Bind>, Error> {
     }
     for device in rootfs.devices.iter().flatten() {
         if let Some(node) = &device.bind {
-            add(&device.path, node.path())?;
+            add(format!("device /{}", device.path), &device.path, node)?;
         }
     }
     Ok(binds)
 }
 
-/// The masked paths that are files, in the root directory of a process.
-pub(super) fn masked_files(plan: &InitPlan, pid: i32) -> Result<Vec<String>, Error> {
-    let root = open_directory(Path::new(&format!("/proc/{pid}/root")))?;
-    let root = Root(root.as_fd());
-    let is_file = |path: &&String| {
-        let kind = root.open(path, OFlag::O_PATH).and_then(fstat);
-        kind.is_ok_and(|stat| {
-            SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR
-        })
-    };
-    Ok(plan.rootfs.masked.iter().filter(is_file).map(|path| format!("/{path}")).collect())
+/// The masked paths that are files: a directory is covered by the whole of a tmpfs.
+pub(super) fn masked_files(plan: &InitPlan, mounts: &[Mount]) -> Vec<String> {
+    let paths = plan.rootfs.masked.iter().map(|path| format!("/{path}"));
+    paths
+        .filter(|path| mountinfo::at(mounts, path).is_some_and(|mount| !mount.is_whole()))
+        .collect()
+}
+
+/// Refuses what has changed places with another mount: who may write above two mount points can rename
+/// what is there, and criu would bind the one's source with the other's options. And what is of a file
+/// that has been replaced since, which criu saves, but can't restore.
+pub(super) fn check(binds: &[Bind], of_container: &[Mount], own: &[Mount]) -> Result<(), Error> {
+    for bind in binds {
+        // What is not there any more is not saved.
+        let Some(mount) = mountinfo::at(of_container, &bind.target) else { continue };
+        if mountinfo::origin(own, &bind.source) != Some(mount.origin()) {
+            let Bind { name, target, source } = bind;
+            let (name, target, path) = (name.clone(), target.clone(), source.clone());
+            return Err(Error::ChangedPlaces { name, target, path });
+        }
+    }
+    Ok(())
 }
 
 /// A namespace that was joined and stays: criu's word for it, as runc spells that.

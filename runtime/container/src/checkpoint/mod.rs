@@ -5,6 +5,7 @@ mod dump;
 mod external;
 mod log_file;
 mod message;
+mod mountinfo;
 mod program;
 mod restore;
 mod stage;

@@ -5,38 +5,37 @@
 //! "pipe:[4711]". Here a file of the host is named as criu names it, `file[mount:inode]`, which runc can't
 //! save.
 
+use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::external::NULL;
+use super::mountinfo::Mount;
 use super::program::open_null;
 use crate::error::{Context, Error};
 
 const FILE: &str = "descriptors.json";
 
-/// What the three descriptors of a process are.
-pub(super) fn of(pid: i32) -> Result<Vec<String>, Error> {
-    let mounts = fs::read_to_string(format!("/proc/{pid}/mountinfo"))
-        .context(|| "read the container's mountinfo")?;
-    let own: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').next()).collect();
-    Ok((0..3).map(|fd| stream(pid, fd, &own)).collect())
+/// What the three descriptors of a process with these mounts are.
+pub(super) fn of(pid: i32, mounts: &[Mount]) -> Vec<String> {
+    (0..3).map(|fd| stream(pid, fd, mounts)).collect()
 }
 
-/// A closed one counts as /dev/null, as does one that can't be looked at.
-fn stream(pid: i32, fd: i32, own_mounts: &[&str]) -> String {
+/// A closed one counts as /dev/null, as does one that can't be looked at. The file itself may be of a
+/// file system that the container serves, who need not answer.
+fn stream(pid: i32, fd: i32, own: &[Mount]) -> String {
     let path = format!("/proc/{pid}/fd/{fd}");
     let Ok(link) = fs::read_link(&path) else { return NULL.to_owned() };
     let link = link.to_string_lossy().into_owned();
     let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap_or_default();
-    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
-    let (Some(mount), Ok(stat)) = (mount, fs::metadata(&path)) else { return link };
-    match mount.parse::<u64>() {
-        Ok(number) if link.starts_with('/') && !own_mounts.contains(&mount) => {
-            key(number, stat.ino(), &link)
-        }
-        _ => link,
+    let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
+    let mount = mount.and_then(|number| number.trim().parse::<u64>().ok());
+    let foreign = |mount: &u64| link.starts_with('/') && own.iter().all(|own| own.id != *mount);
+    let inode = || sys::file::inode(&CString::new(path).ok()?).ok();
+    match mount.filter(foreign).and_then(|mount| Some((mount, inode()?))) {
+        Some((mount, inode)) => key(mount, inode, &link),
+        None => link,
     }
 }
 
