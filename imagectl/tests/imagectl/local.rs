@@ -110,6 +110,11 @@ fn verify_finds_what_is_wrong() {
     let error = sandbox.fails(&["verify", &reference]);
     assert!(error.contains("2 of 4 blobs are wrong") && error.contains("digest is"), "{error}");
     assert!(error.contains("No such file"), "{error}");
+    // Both are named.
+    for layer in 0..2 {
+        let digest = value["layers"][layer]["digest"].as_str().unwrap();
+        assert!(error.contains(&digest["sha256:".len()..]), "{digest}: {error}");
+    }
     sandbox.fails(&["verify", "--remove"]);
     assert!(!one.exists());
     sandbox.pull(&reference);

@@ -19,6 +19,7 @@ mod login;
 mod manifests;
 mod memory;
 mod mounted;
+mod pages;
 mod peers;
 mod people;
 mod platforms;

@@ -188,8 +188,34 @@ fn progress_is_plain_lines_without_a_terminal() {
     assert_eq!(errors.lines().count(), 1, "{errors}");
     assert!(errors.starts_with("layer ") && errors.contains(" pulled, "), "{errors}");
     assert!(!errors.contains('\u{1b}'));
-    let quiet = sandbox.run(&["pull", "--quiet", "--tls-verify=false", &reference]);
-    assert!(quiet.stderr.is_empty());
+    // Each command that transfers something.
+    let open = |request: &super::registry::Request| match request.method.as_str() {
+        "POST" => Some(Answer::status(202).with("Location", "/upload")),
+        "PUT" => Some(Answer::status(201)),
+        _ => None,
+    };
+    registry.rule(open);
+    let target = format!("{}/y:t", registry.address);
+    for command in [
+        &["pull", &reference][..],
+        &["push", &reference, &target],
+        &["copy", &reference, "oci:layout"],
+    ] {
+        for quiet in [false, true] {
+            if command[0] == "pull" {
+                sandbox.ok(&["rm", &reference]);
+            }
+            // Nothing of a copy may be there.
+            let _ = std::fs::remove_dir_all(sandbox.path.join("layout"));
+            let mut arguments = [command, &["--tls-verify=false"]].concat();
+            arguments.extend(quiet.then_some("--quiet"));
+            let output = sandbox.run(&arguments);
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{arguments:?}: {errors}");
+            assert_eq!(errors.is_empty(), quiet, "{arguments:?}: {errors}");
+            assert!(!output.stdout.is_empty(), "{arguments:?}: the result");
+        }
+    }
 }
 
 #[test]

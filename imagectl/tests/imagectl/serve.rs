@@ -195,19 +195,6 @@ fn answers_follow_the_specification() {
 }
 
 #[test]
-fn shells_and_man_know_the_commands() {
-    let sandbox = Sandbox::new();
-    for shell in ["bash", "zsh", "fish"] {
-        let script = sandbox.ok(&["completion", shell]);
-        assert!(script.contains("unbundle") && script.contains("tls-verify"), "{shell}");
-    }
-    std::fs::create_dir(sandbox.path.join("man")).unwrap();
-    sandbox.ok(&["man", "man"]);
-    let page = std::fs::read_to_string(sandbox.path.join("man/imagectl-pull.1")).unwrap();
-    assert!(page.contains("max\\-ratio"), "{page}");
-}
-
-#[test]
 fn lists_come_in_pages() {
     let (sandbox, serving) = serving();
     sandbox.ok(&["tag", "x:1", "x:2", "x:3", "x:10", "y:1"]);
