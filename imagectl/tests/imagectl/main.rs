@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod archive;
+mod attacks;
 mod auth;
 mod bombs;
 mod bundle;
