@@ -337,6 +337,10 @@ impl<'a> Applier<'a> {
             Some(stat) if overlay && is_whiteout(&stat) => {
                 self.replace(path)?;
                 self.make_hiding_directory(path)?;
+                // What lower layers say of the directory is deleted with it.
+                self.directories.set(path, State::Explicit(Metadata::implied()));
+                self.note_made(path);
+                return Ok(());
             }
             Some(_) => {
                 let shown = path.as_bytes().escape_ascii();

@@ -36,7 +36,9 @@ enum Held {
     Nothing,
     /// A directory that the layers below go on in.
     Directory(OwnedFd),
-    /// A directory that hides the layers below.
+    /// A directory that hides what the layers below have in it; what they say of it itself counts yet.
+    EmptiedDirectory(OwnedFd),
+    /// A directory in one that hides the layers below.
     OpaqueDirectory(OwnedFd),
     /// A whiteout, or an opaque directory above it: the layers below are hidden.
     Hidden,
@@ -136,7 +138,7 @@ impl Stack {
             let (directory, hides) = match hold(&layer.tree, parent)? {
                 Held::Nothing => continue,
                 Held::Directory(fd) => (fd, false),
-                Held::OpaqueDirectory(fd) => (fd, true),
+                Held::EmptiedDirectory(fd) | Held::OpaqueDirectory(fd) => (fd, true),
                 Held::Hidden | Held::Other => break,
             };
             match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -169,7 +171,7 @@ impl Stack {
             let (directory, hides) = match hold(&layer.tree, path)? {
                 Held::Nothing => continue,
                 Held::Directory(fd) => (fd, false),
-                Held::OpaqueDirectory(fd) => (fd, true),
+                Held::EmptiedDirectory(fd) | Held::OpaqueDirectory(fd) => (fd, true),
                 Held::Hidden | Held::Other => break,
             };
             for entry in Dir::read_from(&directory)? {
@@ -191,6 +193,22 @@ impl Stack {
         Ok(names)
     }
 
+    /// The topmost directory at a path that an entry describes, and not only its content's paths.
+    fn described(&self, path: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+        for layer in &self.layers {
+            let implied = layer.implied.contains(path);
+            match hold(&layer.tree, path)? {
+                Held::Nothing => {}
+                Held::Directory(_) | Held::EmptiedDirectory(_) if implied => {}
+                Held::Directory(fd) | Held::EmptiedDirectory(fd) | Held::OpaqueDirectory(fd) => {
+                    return Ok(Some(fd));
+                }
+                Held::Hidden | Held::Other => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
     fn resolve_directory(&self, at: usize, path: &[u8], rootfs: Option<&OwnedFd>) -> Result<()> {
         // Where a higher layer has the directory, the turn of that layer decides.
         let covered = self.layers[..at]
@@ -201,14 +219,21 @@ impl Stack {
             let held = hold(&layer.tree, path).map_err(Error::step("look into a layer"))?;
             match held {
                 Held::Nothing => {}
-                Held::Directory(_) if implied => {}
-                Held::Directory(real) | Held::OpaqueDirectory(real) if !implied => {
+                Held::Directory(_) | Held::EmptiedDirectory(_) if implied => {}
+                Held::Directory(real)
+                | Held::EmptiedDirectory(real)
+                | Held::OpaqueDirectory(real)
+                    if !implied =>
+                {
                     let (false, Some(rootfs)) = (covered, rootfs) else { return Ok(()) };
                     let shown = open(rootfs, path, OFlags::RDONLY)
                         .map_err(Error::step("open the directory"))?;
                     return copy_metadata(real.as_fd(), shown.as_fd());
                 }
-                Held::Directory(_) | Held::OpaqueDirectory(_) | Held::Hidden => return Ok(()),
+                Held::Directory(_)
+                | Held::EmptiedDirectory(_)
+                | Held::OpaqueDirectory(_)
+                | Held::Hidden => return Ok(()),
                 Held::Other => {
                     return Err(Error::refused(format!(
                         "layer {} has no directory there, and layer {} would write through it",
@@ -237,10 +262,15 @@ fn hold(tree: &OwnedFd, path: &[u8]) -> Result<Held, Errno> {
             Err(Errno::NOTDIR | Errno::LOOP) => return kind(tree, &path[..end]),
             Err(errno) => return Err(errno),
         };
-        hides |= is_opaque(&fd)?;
+        let opaque = is_opaque(&fd)?;
         if end == path.len() {
-            return Ok(if hides { Held::OpaqueDirectory(fd) } else { Held::Directory(fd) });
+            return Ok(match (hides, opaque) {
+                (true, _) => Held::OpaqueDirectory(fd),
+                (false, true) => Held::EmptiedDirectory(fd),
+                (false, false) => Held::Directory(fd),
+            });
         }
+        hides |= opaque;
     }
     Ok(Held::Nothing)
 }

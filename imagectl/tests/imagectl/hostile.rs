@@ -501,6 +501,13 @@ fn layer_pairs(outside: &str) -> Vec<(&'static str, Archive, Archive, &'static s
             "x",
         ),
         (
+            "opaque-below",
+            new().symlink("x", outside),
+            new().file("x/.wh..wh..opq", ""),
+            "x/.wh..wh..opq",
+            "x",
+        ),
+        (
             "chain-below",
             new().symlink("a", outside).symlink("x", "a"),
             new().dir("x/d"),
@@ -555,6 +562,52 @@ fn every_command_refuses_what_two_layers_do() {
             .is_refused_everywhere();
         assert_untouched(&outside, name);
     }
+}
+
+/// A whiteout takes what lower layers say of a directory with it; an opaque mark only what is in it.
+#[test]
+fn opaque_marks_empty_a_directory_and_leave_it_as_it_is() {
+    let sandbox = Sandbox::new();
+    let pax = |archive: Archive| {
+        archive.pax(&[("uid", "7"), ("gid", "8"), ("mtime", "1000"), ("SCHILY.xattr.user.x", "y")])
+    };
+    let dir = |archive, name: &str| pax(archive).dir(name).changed(|header| header[105] = b'1');
+    let names = ["marked", "filled", "filled/sub", "deleted", "twice", "above", "above/sub"];
+    let lower = names.iter().fold(Archive::new(), |archive, name| dir(archive, name));
+    let lower = names.iter().fold(lower, |archive, name| archive.file(&format!("{name}/old"), "x"));
+    let middle = Archive::new().file("twice/.wh..wh..opq", "").file("twice/middle", "x");
+    let upper = Archive::new()
+        .file("marked/.wh..wh..opq", "")
+        .file("filled/.wh..wh..opq", "")
+        .file("filled/sub/new", "x")
+        .file(".wh.deleted", "")
+        .file("deleted/new", "x")
+        .file("twice/.wh..wh..opq", "")
+        .file("above/sub/.wh..wh..opq", "");
+    let layers = [lower.tar(), middle.tar(), upper.tar()];
+    let image = "docker.io/library/x:latest";
+    super::store::put_image(&sandbox, image, &layers, json!({ "Cmd": ["/x"] }));
+    let said = sandbox.script(
+        "$imagectl unpack x unpacked >/dev/null
+         $imagectl bundle --copy x blobs >/dev/null
+         $imagectl bundle x overlay >/dev/null
+         $imagectl bundle --copy x layers >/dev/null
+         for tree in unpacked blobs/rootfs overlay/rootfs layers/rootfs; do
+             cd $tree; find . -mindepth 1 -type d -printf '%P %m %U:%G %T@ ' '(' -exec getfattr -n user.x --only-values {} ';' -o -true ')' -printf '\\n' 2>/dev/null | sort
+             find . -type f | sort; echo; cd - >/dev/null
+         done
+         for b in blobs overlay layers; do $imagectl diff $b; done; $imagectl unbundle overlay >/dev/null",
+    );
+    let trees: Vec<&str> = said.split("\n\n").collect();
+    let kept = ["above", "above/sub", "filled", "marked", "twice"];
+    for name in kept {
+        assert!(trees[0].contains(&format!("{name} 715 7:8 1000")), "{name}: {said}");
+    }
+    for name in ["deleted", "filled/sub"] {
+        assert!(trees[0].contains(&format!("{name} 755 0:0 0")), "{name}: {said}");
+    }
+    assert!(trees[1..4].iter().all(|tree| *tree == trees[0]), "{said}");
+    assert_eq!(trees[4], "", "nothing is changed: {said}");
 }
 
 #[test]

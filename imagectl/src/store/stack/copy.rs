@@ -94,11 +94,16 @@ impl Copy<'_> {
         // A layer that only implied it has made its metadata up.
         let described =
             parts.iter().find(|(layer, _)| !self.stack.layers[*layer].implied.contains(path));
-        match described.or(parts.first()) {
-            Some((_, fd)) => copy_metadata(fd.as_fd(), made.as_fd()),
+        let describe = || match described.or(parts.first()) {
+            Some((_, fd)) if described.is_some() => copy_metadata(fd.as_fd(), made.as_fd()),
+            Some((_, fd)) => {
+                // One whose content is hidden is no part, and describes it all the same.
+                let below = self.stack.described(path).map_err(Error::step("look into a layer"))?;
+                copy_metadata(below.as_ref().unwrap_or(fd).as_fd(), made.as_fd())
+            }
             None => Ok(()),
-        }
-        .map_err(|error| failed(path, error))
+        };
+        describe().map_err(|error| failed(path, error))
     }
 
     fn file(
