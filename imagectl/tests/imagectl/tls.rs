@@ -117,6 +117,28 @@ fn shown_credentials(registry: &Registry) -> bool {
 }
 
 #[test]
+fn certificates_count_unless_they_need_not() {
+    let sandbox = Sandbox::new();
+    let registry = with_image(&sandbox);
+    let reference = format!("{}/x:t", registry.address);
+    for strict in [&[][..], &["--tls-verify"], &["--tls-verify=true"]] {
+        let arguments = [&["pull", "-q", &reference][..], strict].concat();
+        let error = sandbox.fails(&arguments);
+        assert!(error.contains("certificate"), "{strict:?}: {error}");
+    }
+    assert!(registry.requests().is_empty());
+    // Whoever it is, it is spoken to by TLS, here with credentials.
+    let loose = ["pull", "-q", "--tls-verify=false", "--creds", "user:pass", &reference];
+    registry.rule(|request| {
+        (!request.headers.contains_key("authorization"))
+            .then(|| Answer::status(401).with("WWW-Authenticate", "Basic realm=\"x\""))
+    });
+    sandbox.ok(&loose);
+    assert!(shown_credentials(&registry));
+    sandbox.ok(&["unpack", &reference, "tree"]);
+}
+
+#[test]
 fn redirects_of_tls_registries() {
     let sandbox = Sandbox::new();
     let registry = with_image(&sandbox);

@@ -131,11 +131,14 @@ fn busy_registries_are_asked_again() {
         match (manifest, refusals.fetch_add(1, Ordering::Relaxed)) {
             (true, 0) => Some(Answer::status(503)),
             (true, 1) => Some(Answer::status(429).with("Retry-After", "0")),
+            // The connection ends without a word.
+            (true, 2) => Some(Answer::status(0)),
             _ => None,
         }
     });
     let sandbox = Sandbox::new();
     sandbox.pull(&format!("{}/x:t", registry.address));
+    assert_eq!(pauses(&registry, "/manifests/").len(), 3, "four requests");
 }
 
 /// The pauses between the requests whose path has the word, in milliseconds.
