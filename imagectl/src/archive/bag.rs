@@ -13,7 +13,7 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{Bounds, Descriptor};
 use crate::layer::tar::{Kind, Reader};
-use crate::layer::{Budget, EntryPath, decompress};
+use crate::layer::{Budget, EntryPath, Remembered, decompress};
 use crate::store::{Session, Store};
 
 /// How many links may lead to a file.
@@ -47,10 +47,16 @@ impl Bag {
         let source = decompress(source, budget)?;
         let mut reader = Reader::new(BufReader::with_capacity(128 << 10, source));
         let mut members = BTreeMap::new();
+        let mut remembered = Remembered::default();
         while let Some(entry) = reader.next_entry()? {
             budget.take_entry()?;
             let mut take = || -> Result<()> {
                 let name = EntryPath::parse(&entry.path)?;
+                let link = match &entry.kind {
+                    Kind::Symlink(target) | Kind::Hardlink(target) => target.len(),
+                    _ => 0,
+                };
+                remembered.add(name.as_bytes().len() + link)?;
                 let member = match &entry.kind {
                     Kind::File if entry.sparse.is_none() => spool(&mut reader, session)?,
                     Kind::Symlink(target) => Member::Link(beside(&name, target)?),

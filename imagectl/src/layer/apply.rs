@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
+use super::bounds::Budget;
 use super::directories::{Directories, State};
 use super::metadata::{Metadata, NewFiles};
 use super::path::EntryPath;
@@ -85,6 +86,7 @@ pub struct LayerRecord {
 /// Applies entries, one by one.
 pub struct Applier<'a> {
     how: Target,
+    budget: &'a Budget,
     directories: Directories<'a>,
     new_files: NewFiles,
     /// Hashes of the paths that this layer made: whiteouts only ever delete what lower layers hold.
@@ -94,7 +96,8 @@ pub struct Applier<'a> {
 }
 
 impl<'a> Applier<'a> {
-    pub fn new(root: BorrowedFd<'a>, how: Target) -> Result<Self> {
+    /// Directories that no entry describes are taken from `budget`; the entries themselves are not.
+    pub fn new(root: BorrowedFd<'a>, how: Target, budget: &'a Budget) -> Result<Self> {
         let new_files = match how.form {
             Form::Overlay => NewFiles::below(root),
             Form::Tree => NewFiles::unknown(),
@@ -104,6 +107,7 @@ impl<'a> Applier<'a> {
         directories.enter(b"")?;
         Ok(Self {
             how,
+            budget,
             directories,
             new_files,
             made: HashSet::new(),
@@ -140,7 +144,7 @@ impl<'a> Applier<'a> {
             if entry.kind != Kind::Directory {
                 return Err(Error::refused("the rootfs itself must stay a directory"));
             }
-            self.directories.set(path, State::Explicit(metadata));
+            self.directories.set(path, State::Explicit(metadata))?;
             self.record.root = true;
             return Ok(());
         }
@@ -192,8 +196,7 @@ impl<'a> Applier<'a> {
             }
             Err(errno) => return Err(Error::step("make the directory")(errno)),
         }
-        self.directories.set(path, State::Explicit(metadata));
-        Ok(())
+        self.directories.set(path, State::Explicit(metadata))
     }
 
     /// Makes a directory where a file of this layer was, or a whiteout: lower layers' content of
@@ -338,7 +341,8 @@ impl<'a> Applier<'a> {
                 self.replace(path)?;
                 self.make_hiding_directory(path)?;
                 // What lower layers say of the directory is deleted with it.
-                self.directories.set(path, State::Explicit(Metadata::implied()));
+                self.budget.take_entry()?;
+                self.directories.set(path, State::Explicit(Metadata::implied()))?;
                 self.note_made(path);
                 return Ok(());
             }
@@ -351,7 +355,9 @@ impl<'a> Applier<'a> {
             None => rustix::fs::mkdirat(parent, name, mode)
                 .map_err(Error::step("make the directory"))?,
         }
-        self.directories.set(path, State::Implied);
+        // One entry may imply 255 of them.
+        self.budget.take_entry()?;
+        self.directories.set(path, State::Implied)?;
         self.note_made(path);
         Ok(())
     }

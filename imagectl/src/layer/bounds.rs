@@ -10,6 +10,9 @@ use crate::error::{Error, Result};
 /// No layer is held to its ratio before it has become so large, in bytes: a small bomb harms nobody.
 const RATIO_FLOOR: u64 = 64 << 20;
 
+/// What may have to be remembered of an archive until it ends, in bytes.
+const REMEMBERED_LIMIT: u64 = 256 << 20;
+
 /// How much an image may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -70,6 +73,24 @@ impl Budget {
 fn take(from: &AtomicU64, amount: u64) -> Option<()> {
     let less = |left: u64| left.checked_sub(amount);
     from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok().map(drop)
+}
+
+/// Counts names and attributes that are remembered until an archive ends: they come out of next to
+/// nothing, and memory is dearer than the disk.
+#[derive(Debug, Default)]
+pub struct Remembered(u64);
+
+impl Remembered {
+    /// Counts so many bytes more.
+    pub fn add(&mut self, bytes: usize) -> Result<()> {
+        self.0 += bytes as u64;
+        match self.0 > REMEMBERED_LIMIT {
+            true => Err(Error::refused(
+                "the names of the archive, and the attributes of its directories, take more than 256 MiB",
+            )),
+            false => Ok(()),
+        }
+    }
 }
 
 /// An archive's compressed size.

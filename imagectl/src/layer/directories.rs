@@ -8,6 +8,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::apply::Ownership;
+use super::bounds::Remembered;
 use super::metadata::{Metadata, NewFiles, clear_xattrs, mtime, set_mtime};
 use super::path::EntryPath;
 use crate::error::{Error, Result};
@@ -34,13 +35,19 @@ pub enum State {
 pub struct Directories<'a> {
     root: BorrowedFd<'a>,
     states: BTreeMap<Vec<u8>, State>,
+    remembered: Remembered,
     /// The last parents, the latest last: an archive goes into a directory and comes back to where it was.
     recent: Vec<(Vec<u8>, OwnedFd)>,
 }
 
 impl<'a> Directories<'a> {
     pub fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, states: BTreeMap::new(), recent: Vec::new() }
+        Self {
+            root,
+            states: BTreeMap::new(),
+            remembered: Remembered::default(),
+            recent: Vec::new(),
+        }
     }
 
     /// Opens a directory below the root without passing any symlink or mount.
@@ -70,6 +77,7 @@ impl<'a> Directories<'a> {
                 Err(errno) => return Err(Error::step("open the directory")(errno)),
             };
             if !self.states.contains_key(path) {
+                self.remembered.add(path.len())?;
                 let stat = rustix::fs::fstat(&fd).map_err(Error::step("stat the directory"))?;
                 self.states.insert(path.to_vec(), State::Kept { mtime: mtime(&stat) });
             }
@@ -82,8 +90,19 @@ impl<'a> Directories<'a> {
     }
 
     /// Notes how a directory came to be.
-    pub fn set(&mut self, path: &EntryPath, state: State) {
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if that is more than may be remembered.
+    pub fn set(&mut self, path: &EntryPath, state: State) -> Result<()> {
+        let attributes = match &state {
+            State::Explicit(metadata) => {
+                metadata.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
+            }
+            State::Implied | State::Kept { .. } => 0,
+        };
+        self.remembered.add(path.as_bytes().len() + attributes)?;
         self.states.insert(path.as_bytes().to_vec(), state);
+        Ok(())
     }
 
     /// Forgets a directory that is removed, and all below it.

@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::image::Descriptor;
 
 pub use apply::{Form, LayerRecord, Ownership, Target};
+pub(crate) use bounds::Remembered;
 pub use bounds::{Budget, Limits};
 pub use clone::Cloner;
 pub use decompress::Decoder;
@@ -88,7 +89,7 @@ pub fn unpack<R: BufRead + Send>(
     let Expected { budget, .. } = expected;
     ahead(expected.stream(source)?, |bytes| {
         let mut reader = tar::Reader::new(Hashing::new(bytes));
-        let mut applier = Applier::new(target, how)?;
+        let mut applier = Applier::new(target, how, budget)?;
         while let Some(entry) = reader.next_entry()? {
             budget.take_entry()?;
             let applied =

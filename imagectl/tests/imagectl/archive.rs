@@ -106,6 +106,11 @@ impl Archive {
         self
     }
 
+    /// What there is of the archive so far.
+    pub fn unended(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The archive with its end.
     pub fn tar(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 1024]);

@@ -186,3 +186,62 @@ fn empty_members_are_passed_by() {
         assert_eq!(std::fs::read_to_string(sandbox.path.join("tree/a")).unwrap(), "x");
     }
 }
+
+/// A path of many levels is one entry and as many directories: all of them count.
+#[test]
+fn directories_that_no_entry_describes_count_as_entries() {
+    let tar =
+        Archive::new().pax(&[("path", &format!("{}f", "d/".repeat(200)))]).file("f", "").tar();
+    let layer = (LAYER, gzip(&tar), Digest::of(&tar));
+    Hostile {
+        name: "implied",
+        layers: std::slice::from_ref(&layer),
+        bad: 0,
+        options: &["--max-entries=200"],
+        words: &["/d/d/f': ", "the image has more than 200 entries; --max-entries allows more"],
+        archive: true,
+    }
+    .is_refused_everywhere();
+    let sandbox = Sandbox::new();
+    put_layers(&sandbox, "docker.io/library/x:latest", &[layer], json!({ "Cmd": ["/x"] }));
+    sandbox.ok(&["unpack", "--max-entries=201", "x", "tree"]);
+}
+
+/// What is said of directories is set when the layer ends, so it is in memory until then.
+#[test]
+fn attributes_of_directories_are_bounded() {
+    // 16 attributes of 60 KiB each, as much as a PAX header has room for.
+    let value = vec![b'x'; 60 << 10];
+    let key = |n: usize| format!("SCHILY.xattr.user.{n}").into_bytes();
+    let records: Vec<_> = (0..16).map(|n| (key(n), value.clone())).collect();
+    let tar = (0..300)
+        .fold(Archive::new(), |archive, n| archive.pax_bytes(&records).dir(&format!("d{n}")));
+    let tar = tar.tar();
+    let sandbox = Sandbox::new();
+    let layer = (ZSTD, zstd(&tar), Digest::of(&tar));
+    put_layers(&sandbox, "docker.io/library/x:latest", &[layer], json!({ "Cmd": ["/x"] }));
+    for command in [&["unpack", "x", "x"][..], &["bundle", "x", "x"]] {
+        let error = sandbox.fails(&[command, &["--max-ratio=100000"]].concat());
+        for word in ["layer sha256:", "entry 'd27", "take more than 256 MiB"] {
+            assert!(error.contains(word), "{command:?}: {word:?} is not in: {error}");
+        }
+        assert!(!sandbox.path.join("x").exists());
+    }
+}
+
+/// The names of what images are loaded from are in memory together.
+#[test]
+fn names_of_an_archive_of_images_are_bounded() {
+    let long = format!("{}/", "n".repeat(255)).repeat(15);
+    let sandbox = Sandbox::new();
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    for n in 0..80_000 {
+        let entry = Archive::new().pax(&[("path", &format!("{long}{n}"))]).symlink("l", "x");
+        encoder.write_all(&entry.unended()).unwrap();
+    }
+    std::fs::write(sandbox.path.join("x.tar"), encoder.finish().unwrap()).unwrap();
+    let error = sandbox.fails(&["load", "--max-ratio=100000", "x.tar"]);
+    assert!(error.contains("archive x.tar: entry 'nnn"), "{error}");
+    assert!(error.contains("take more than 256 MiB"), "{error}");
+    sandbox.assert_store_is_empty();
+}
