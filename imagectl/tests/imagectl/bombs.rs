@@ -143,7 +143,12 @@ fn streams_that_do_not_end_well() {
     let cut = |blob: Vec<u8>| blob[..blob.len() - 3].to_vec();
     // A frame header whose window descriptor asks for 2^28 bytes.
     let window = vec![0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x90, 0x01, 0, 0];
+    // A member whose header has a file name and a comment that go on and on.
+    let header =
+        |flag: u8| [&[0x1f, 0x8b, 8, flag, 0, 0, 0, 0, 0, 255][..], &vec![b'n'; MIB]].concat();
     for (name, layer, word) in [
+        ("gzip name", (LAYER, header(8), diff_id), "field too long"),
+        ("gzip comment", (LAYER, header(16), diff_id), "field too long"),
         ("gzip garbage", (LAYER, with(gzip(&tar), b"garbage behind"), diff_id), "decompress gzip"),
         ("zstd garbage", (ZSTD, with(zstd(&tar), b"garbage behind"), diff_id), "decompress zstd"),
         ("cut gzip", (LAYER, cut(gzip(&tar)), diff_id), "decompress gzip"),
