@@ -1,4 +1,4 @@
-//! podman over a container's life: what it tells of containers, groups, builds and configures.
+//! podman over a container's life: what it tells of containers, groups and configures.
 
 use std::fs;
 
@@ -18,7 +18,6 @@ const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's 
 pub const CASES: &[Case] = &[
     case("podman/events", events, PODMAN),
     case("podman/pod-shares-an-infra-container", pod, PODMAN),
-    case("podman/build", build, PODMAN),
     case("podman/configured-runtime", configured, PODMAN),
     case("podman/change-of-runtime", change, PODMAN),
     case("podman/checkpoint-and-restore", checkpoint, WITH_CRIU),
@@ -64,31 +63,6 @@ fn pod(env: &mut Env) -> Outcome {
     podman.call(&["pod", "start", "pod"]).ok()?;
     podman.call(&["exec", "two", "true"]).ok()?;
     podman.call(&["pod", "rm", "-f", "-t", "0", "pod"]).ok()?;
-    podman.end()
-}
-
-fn build(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    let context = env.dir.join("context");
-    fs::create_dir(&context)?;
-    let lines = "FROM box\nRUN echo built >/file && id -u >>/file && chmod 777 /mnt\n\
-                 USER 5\nRUN id -u >/mnt/user\nCMD cat /file /mnt/user\n";
-    fs::write(context.join("Containerfile"), lines)?;
-    let folder = context.to_string_lossy().into_owned();
-    // The manual's command, of which the call has the first part.
-    let more = format!(" --isolation oci --network none -t built {folder}\n");
-    let words = manual::command(env, "podman-build", &[(" .\n", &more)])?;
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let runtime = env.shared.runtime.to_string_lossy();
-    ensure_eq!(words[..3], ["podman", "--runtime", &runtime], "engines.md: the command");
-    podman.call(&words[3..]).ok()?;
-    let parent = format!("/{}", env.id("parent"));
-    let run = ["run", "--rm", "--network", "none", "--cgroup-parent", &parent, "built"];
-    ensure_eq!(podman.call(&run).ok()?.stdout, "built\n0\n5\n", "what was built");
-    fs::write(context.join("Containerfile"), "FROM box\nRUN [\"nosuch\"]\n")?;
-    let output = podman.call(&words[3..]).output()?;
-    let told = format!("from {} creating container", env.shared.runtime.display());
-    ensure!(output.code() != 0 && output.stderr.contains(&told), "{output}");
     podman.end()
 }
 

@@ -9,7 +9,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::asked::Client;
 use super::engine;
-use super::podman::Podman;
+use super::podman::{Manager, Podman};
 use crate::call::{Running, wait_until};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
@@ -29,12 +29,29 @@ const USER: &[Need] = &[
     Need::Command("newuidmap"),
     Need::Command("slirp4netns"),
 ];
+const SYSTEMD: &[Need] = &[
+    Need::Systemd,
+    Need::Command("podman"),
+    Need::Command("conmon"),
+    Need::Command("iptables"),
+    Need::Command("slirp4netns"),
+];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 
 /// The cases of this part.
 pub const CASES: &[Case] = &[
-    Case::new("podman/published-port", published).needs(PODMAN).not_on(CRUN),
-    Case::new("podman-user/published-port", of_a_user).needs(USER).not_on(CRUN),
+    Case::new("podman/published-port", |env| of_root(env, Manager::Cgroupfs))
+        .needs(PODMAN)
+        .not_on(CRUN),
+    Case::new("podman-scopes/published-port", |env| of_root(env, Manager::Systemd))
+        .needs(SYSTEMD)
+        .not_on(CRUN),
+    Case::new("podman-user/published-port", |env| of_user(Podman::of_user(env, None)?))
+        .needs(USER)
+        .not_on(CRUN),
+    Case::new("podman-user-scopes/published-port", |env| of_user(Podman::of_user_in_session(env)?))
+        .needs(SYSTEMD)
+        .not_on(CRUN),
 ];
 
 /// Where CNI's library and plugins keep what they know, whatever podman's directories are.
@@ -58,8 +75,8 @@ impl Network {
     }
 }
 
-fn published(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
+fn of_root(env: &Env, manager: Manager) -> Outcome {
+    let podman = Podman::with_manager(env, manager)?;
     let dir = podman.dir.join("networks");
     let netavark = Path::new("/usr/lib/podman/netavark").exists();
     let backend = if netavark { "netavark" } else { "cni" };
@@ -98,8 +115,7 @@ fn published(env: &mut Env) -> Outcome {
 }
 
 /// A user's network is a process of its own, and the port one more.
-fn of_a_user(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
+fn of_user(podman: Podman) -> Outcome {
     let script = ["sh", "-c", "echo greeting >/tmp/g; nc -l -p 80 -e cat /tmp/g"];
     let flags = ["-d", "--name", "one", "--network", "slirp4netns", "-p", "8099:80"];
     podman.make("run", &flags, &script).ok()?;

@@ -2,6 +2,9 @@
 //! of its own making and of systemd's. The table says what is asked where; each body starts few
 //! containers and looks at much, as every call takes seconds on an emulated machine.
 
+mod at_once;
+mod build;
+mod ids;
 mod life;
 mod limits;
 mod pod;
@@ -85,8 +88,10 @@ pub const CASES: &[Case] = table![
     "limits", limits::limits: root user_v1 delegated root_systemd user_systemd;
     "terminals-and-attach", terminals::terminals: root user root_systemd user_systemd;
     "pod", pod::pod: root user root_systemd user_systemd;
-    // Nothing of this is the cgroup manager's.
+    // Whoever makes the cgroups, the rest of what shuts a container in is the same.
     "shut-in", shut_in::shut_in: root user;
+    "shut-in-at-once", at_once::at_once: root user root_systemd user_systemd;
+    "build", build::build: root user root_systemd user_systemd;
 ];
 
 fn as_root(env: &Env, manager: Manager, ask: fn(Podman) -> Outcome) -> Outcome {

@@ -1,8 +1,6 @@
 //! podman as a user without privileges calls it, with the runtime under test: the runtime is then
 //! root of podman's user namespace. Storage, state and image are the case's own.
 
-use std::fs;
-
 use super::asked::Client;
 use super::podman::Podman;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
@@ -28,9 +26,6 @@ const V2: &[Need] = &[
 pub const CASES: &[Case] = &[
     Case::new("podman-user/run", run).needs(PODMAN).not_on(CRUN),
     Case::new("podman-user/errors", errors).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/keep-id-and-a-volume", keep_id).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/ids-that-podman-chooses", auto).needs(NATIVE).not_on(CRUN),
-    Case::new("podman-user/build", build).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/joins-a-container", joins).needs(NATIVE).not_on(CRUN),
     Case::new("podman-user/pause-in-a-delegated-cgroup", pause).needs(V2).not_on(CRUN),
 ];
@@ -52,54 +47,6 @@ fn errors(env: &mut Env) -> Outcome {
     let output = podman.run(&["--rm"], &["/no/such/program"]).exits(127)?;
     ensure!(output.stderr.contains("no such file or directory"), "{output}");
     podman.run(&["--rm"], &["/etc"]).exits(126)?;
-    podman.end()
-}
-
-fn keep_id(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
-    let volume = podman.dir.join("volume");
-    fs::create_dir(&volume)?;
-    crate::user::own_tree(&volume)?;
-    let flag = format!("{}:/mnt", volume.display());
-    // Here the container has a user namespace of its own, inside of podman's.
-    let flags = ["--rm", "--userns", "keep-id", "-v", &flag];
-    let output = podman.run(&flags, &["sh", "-c", "id -u; echo kept > /mnt/file"]).ok()?;
-    ensure_eq!(output.stdout, format!("{UID}\n"), "user");
-    ensure_eq!(fs::read_to_string(volume.join("file"))?, "kept\n", "file");
-    podman.end()
-}
-
-fn auto(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
-    let map = |name: &str| -> Result<Vec<u32>, Failure> {
-        let flags = ["-d", "--name", name, "--userns", "auto:size=500"];
-        podman.run(&flags, &["sleep", "1000"]).ok()?;
-        let output = podman.call(&["exec", name, "cat", "/proc/self/uid_map"]).ok()?;
-        Ok(output.stdout.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
-    };
-    let (one, two) = (map("a")?, map("b")?);
-    // Two containers have no id in common.
-    ensure_eq!((one[0], one[2], two[0], two[2]), (0, 500, 0, 500), "{one:?} {two:?}");
-    ensure!(one[1].abs_diff(two[1]) >= 500, "{one:?} {two:?}");
-    podman.end()
-}
-
-fn build(env: &mut Env) -> Outcome {
-    let podman = Podman::of_user(env, None)?;
-    let context = podman.dir.join("context");
-    fs::create_dir(&context)?;
-    let lines = "FROM box\nRUN echo built >/file && id -u >>/file && chmod 777 /mnt\n\
-                 USER 5\nRUN id -u >/mnt/user\nCMD cat /file /mnt/user\n";
-    fs::write(context.join("Containerfile"), lines)?;
-    crate::user::own_tree(&context)?;
-    let folder = context.to_string_lossy().into_owned();
-    podman.call(&["build", "--network", "none", "-t", "built", &folder]).ok()?;
-    let output = podman.call(&["run", "--rm", "--network", "none", "built"]).ok()?;
-    ensure_eq!(output.stdout, "built\n0\n5\n", "what was built");
-    fs::write(context.join("Containerfile"), "FROM box\nRUN [\"nosuch\"]\n")?;
-    let output = podman.call(&["build", "--network", "none", &folder]).output()?;
-    let told = format!("from {} creating container", podman.runtime.as_deref().unwrap_or_default());
-    ensure!(output.code() != 0 && output.stderr.contains(&told), "{output}");
     podman.end()
 }
 

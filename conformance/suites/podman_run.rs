@@ -1,13 +1,10 @@
 //! podman, rootful, with the runtime under test: what a user types, and what podman makes of the
 //! runtime's answers.
 
-use std::fs;
-
 use super::asked::{self, Client};
 use super::podman::Podman;
 use crate::case::{Case, Need, Outcome, Peer};
 use crate::env::Env;
-use crate::user::{SUBORDINATE, SUBORDINATES};
 use crate::{ensure, ensure_eq};
 
 // podman limits every container's processes, so it needs a view that has controllers.
@@ -24,7 +21,6 @@ pub const CASES: &[Case] = &[
     case("podman/run-mounts", mounts, PODMAN),
     case("podman/run-limits", limits, PODMAN),
     case("podman/run-user-namespace", user_namespace, NATIVE),
-    case("podman/run-ids-that-podman-chooses", auto, NATIVE),
     case("podman/run-joins-a-container", joins, NATIVE),
     case("podman/errors-without-json-support", plain_errors, NATIVE),
     case("podman/logs", logs, NATIVE),
@@ -33,7 +29,6 @@ pub const CASES: &[Case] = &[
     case("podman/kill", kill, NATIVE),
     case("podman/rm", rm, NATIVE),
     case("podman/start-again", start_again, NATIVE),
-    case("podman/create-start-attach", create_start, NATIVE),
 ];
 
 const fn case(name: &'static str, run: fn(&mut Env) -> Outcome, needs: &'static [Need]) -> Case {
@@ -108,31 +103,6 @@ fn user_namespace(env: &mut Env) -> Outcome {
     let report = podman.report(&["--uidmap", "0:100000:5000", "--gidmap", "0:100000:5000"])?;
     ensure_eq!(report["uid_map"].to_string(), "[\"0 100000 5000\"]", "uid_map");
     ensure_eq!(report["status"]["Uid"], "0 0 0 0", "uid inside");
-    podman.end()
-}
-
-fn auto(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    // Whose ids these are is for storage.conf to say.
-    let granted = fs::read_to_string("/etc/subuid")?;
-    let own = |line: &&str| line.ends_with(&format!(":{SUBORDINATE}:{SUBORDINATES}"));
-    let user = granted.lines().find(own).and_then(|line| line.split(':').next());
-    let path = |name: &str| podman.dir.join(name).to_string_lossy().into_owned();
-    let text = format!(
-        "[storage]\ndriver = \"vfs\"\nrunroot = {:?}\ngraphroot = {:?}\n\
-         [storage.options]\nroot-auto-userns-user = {:?}\n",
-        path("run"),
-        path("root"),
-        user.unwrap_or_default(),
-    );
-    fs::write(path("storage.conf"), text)?;
-    let flags = ["--rm", "--userns", "auto:size=500"];
-    let call = podman.run(&flags, &["cat", "/proc/self/uid_map"]);
-    let output = call.env("CONTAINERS_STORAGE_CONF", path("storage.conf")).ok()?;
-    let map: Vec<u32> =
-        output.stdout.split_whitespace().map(str::parse).collect::<Result<_, _>>()?;
-    let granted = SUBORDINATE..SUBORDINATE + SUBORDINATES;
-    ensure!(map[0] == 0 && granted.contains(&map[1]) && map[2] == 500, "{map:?}");
     podman.end()
 }
 
@@ -229,16 +199,5 @@ fn start_again(env: &mut Env) -> Outcome {
     podman.call(&["restart", "-t", "0", "two"]).ok()?;
     let after = podman.inspect("two", "{{.State.Pid}} {{.State.Status}}")?;
     ensure!(after.ends_with(" running") && !after.starts_with(&format!("{before} ")), "{after}");
-    podman.end()
-}
-
-fn create_start(env: &mut Env) -> Outcome {
-    let podman = Podman::new(env)?;
-    let script = ["sh", "-c", "echo attached; exit 6"];
-    podman.make("create", &["--name", "one", "--network", "none"], &script).ok()?;
-    podman.call(&["init", "one"]).ok()?;
-    ensure_eq!(podman.inspect("one", "{{.State.Status}}")?, "initialized", "status after init");
-    let output = podman.call(&["start", "--attach", "one"]).exits(6)?;
-    ensure_eq!(output.stdout, "attached\n", "stdout");
     podman.end()
 }

@@ -47,10 +47,22 @@ pub fn life(podman: Podman) -> Outcome {
         ensure!(output.stdout.trim_end().ends_with("here\ncaught"), "{what}: {output}");
     }
 
+    by_steps(&podman)?;
     podman.call(&["start", "a"]).ok()?;
     podman.call(&["rm", "-f", "-t", "0", "a"]).ok()?;
     let output = podman.run(&["--rm"], &["nosuch"]).exits(127)?;
     ensure!(output.stderr.contains("executable file not found in $PATH"), "{output}");
     ensure_eq!(podman.call(&["ps", "-aq"]).ok()?.stdout, "", "containers");
     podman.end()
+}
+
+fn by_steps(podman: &Podman) -> Outcome {
+    let script = ["sh", "-c", "echo attached; exit 6"];
+    podman.make("create", &["--name", "b", "--network", "none"], &script).ok()?;
+    podman.call(&["init", "b"]).ok()?;
+    ensure_eq!(podman.inspect("b", "{{.State.Status}}")?, "initialized", "status after init");
+    let output = podman.call(&["start", "--attach", "b"]).exits(6)?;
+    ensure_eq!(output.stdout, "attached\n", "stdout");
+    podman.call(&["rm", "b"]).ok()?;
+    Ok(())
 }
