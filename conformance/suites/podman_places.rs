@@ -4,6 +4,7 @@
 
 mod at_once;
 mod build;
+mod health;
 mod ids;
 mod life;
 mod limits;
@@ -92,6 +93,7 @@ pub const CASES: &[Case] = table![
     "shut-in", shut_in::shut_in: root user;
     "shut-in-at-once", at_once::at_once: root user root_systemd user_systemd;
     "build", build::build: root user root_systemd user_systemd;
+    "health", health::health: root_systemd user_systemd;
 ];
 
 fn as_root(env: &Env, manager: Manager, ask: fn(Podman) -> Outcome) -> Outcome {
