@@ -13,6 +13,7 @@ pub mod error;
 #[cfg(test)]
 mod fuzz;
 pub mod image;
+mod inside;
 pub mod layer;
 pub mod progress;
 pub mod pull;

@@ -7,11 +7,12 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{OFlags, ResolveFlags};
 
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::image::{Bounds, Descriptor};
+use crate::inside;
 use crate::layer::tar::{Kind, Reader};
 use crate::layer::{Budget, EntryPath, Remembered, decompress};
 use crate::store::{Session, Store};
@@ -163,8 +164,7 @@ fn blob_name(digest: &Digest) -> String {
 fn open(directory: &OwnedFd, name: &str) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-    let fd = rustix::fs::openat2(directory, name, flags, Mode::empty(), resolve)
-        .map_err(Error::io("open", name))?;
+    let fd = inside::open(directory, name, flags, resolve).map_err(Error::io("open", name))?;
     let file = File::from(fd);
     match file.metadata().map_err(Error::io("stat", name))?.is_file() {
         true => Ok(file),

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::inside;
 
 /// The largest passwd or group file that is read, in bytes.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -158,7 +159,7 @@ fn lines(file: impl BufRead) -> impl Iterator<Item = Result<Vec<u8>, String>> {
 fn read(rootfs: BorrowedFd<'_>, path: &str) -> Result<Box<dyn BufRead>, String> {
     let open = |flags: OFlags| {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(rootfs, path, flags, Mode::empty(), resolve)
+        inside::open(rootfs, path, flags, resolve)
     };
     let check = |fd: &std::os::fd::OwnedFd| {
         let stat = rustix::fs::fstat(fd).map_err(|errno| format!("/{path}: {errno}"))?;

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::user::ProcessUser;
 use crate::error::{Error, Result};
+use crate::inside;
 
 /// Makes the directory, and those above it, as the user's own: what an image builder does for WORKDIR
 /// and podman at a start. A mount of the container's may hide it; then nothing needs it.
@@ -48,7 +49,7 @@ pub fn make(rootfs: BorrowedFd<'_>, path: &str, user: &ProcessUser) -> Result<()
 fn open(rootfs: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(rootfs, path, flags, Mode::empty(), resolve)
+    inside::open(rootfs, path, flags, resolve)
 }
 
 fn create(parent: impl AsFd, name: &str, user: &ProcessUser) -> Result<(), Errno> {
