@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::asked::Client;
 use super::engine::{self, Daemon};
+use super::podman::Manager;
 use super::{image, manual};
 use crate::call::Call;
 use crate::case::{Failure, Outcome};
@@ -23,16 +24,28 @@ pub struct Docker<'a> {
 impl<'a> Docker<'a> {
     /// Start it with the manual's configuration and import the image.
     pub fn new(env: &'a Env<'a>) -> Result<Self, Failure> {
-        Self::with_config(env, &manual::snippet(env, "docker-config")?, &[])
+        Self::with_config(env, &manual::snippet(env, "docker-config")?, Manager::Cgroupfs, &[])
     }
 
-    /// Start it with this configuration and more flags, and import the image.
-    pub fn with_config(env: &'a Env<'a>, config: &str, flags: &[&str]) -> Result<Self, Failure> {
+    /// The same, with systemd to make the containers' cgroups.
+    pub fn with_systemd(env: &'a Env<'a>) -> Result<Self, Failure> {
+        let config = manual::snippet(env, "docker-systemd-config")?;
+        Self::with_config(env, &config, Manager::Systemd, &[])
+    }
+
+    /// Start it with this configuration, which says the same of cgroups, and more flags, and import
+    /// the image.
+    pub fn with_config(
+        env: &'a Env<'a>,
+        config: &str,
+        manager: Manager,
+        flags: &[&str],
+    ) -> Result<Self, Failure> {
         let dir = env.dir.join("docker");
         fs::create_dir(&dir)?;
         fs::write(dir.join("daemon.json"), config)?;
         engine::enter_run(env)?;
-        let daemon = start(env, &dir, flags)?;
+        let daemon = start(env, &dir, manager, flags)?;
         let docker = Self { env, dir, daemon };
         let layer = image::layer(env)?.to_string_lossy().into_owned();
         docker.call(&["import", "--change", "ENV PATH=/bin", &layer, "box"]).ok()?;
@@ -70,7 +83,7 @@ impl Client for Docker<'_> {
 }
 
 /// Start a daemon on the files of `dir`, with these flags beside what every case needs.
-pub fn start(env: &Env, dir: &Path, flags: &[&str]) -> Result<Daemon, Failure> {
+pub fn start(env: &Env, dir: &Path, manager: Manager, flags: &[&str]) -> Result<Daemon, Failure> {
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let words = [
         "dockerd",
@@ -90,10 +103,14 @@ pub fn start(env: &Env, dir: &Path, flags: &[&str]) -> Result<Daemon, Failure> {
         "none",
         "--iptables=false",
         "--ip6tables=false",
-        "--cgroup-parent",
-        &format!("/{}", env.mark),
     ];
-    Daemon::start(env.command(&[&words[..], flags].concat()), env.shared.limit * 3, || {
+    let parent = format!("/{}", env.mark);
+    let parent: &[&str] = match manager {
+        Manager::Cgroupfs => &["--cgroup-parent", &parent],
+        // Where it has a slice of its own.
+        Manager::Systemd => &[],
+    };
+    Daemon::start(env.command(&[&words[..], parent, flags].concat()), env.shared.limit * 3, || {
         Ok(call(env, dir, &["version"]).output()?.status.success())
     })
 }

@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::asked::{self, Client};
 use super::docker::{Docker, start};
+use super::podman::Manager;
 use super::{engine, manual};
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
-// There is no Docker in the VM's image.
 const DOCKER: &[Need] = &[Need::Native, Need::Controllers, Need::Command("dockerd")];
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
 const NOT_PRIVILEGED: &[(Peer, &str)] = &[
@@ -269,7 +269,7 @@ fn live_restore(env: &mut Env) -> Outcome {
         Ok(engine::processes_with(&["dockerd", "--config-file"]).is_empty().then_some(()))
     })?;
     ensure!(Path::new("/proc").join(&before).exists(), "the container went with the daemon");
-    docker.daemon = start(env, &docker.dir, &[])?;
+    docker.daemon = start(env, &docker.dir, Manager::Cgroupfs, &[])?;
     ensure_eq!(docker.inspect("one", "{{.State.Pid}}")?, before, "pid");
     docker.call(&["exec", "one", "sh", "-c", "exit 3"]).exits(3)?;
     docker.call(&["pause", "one"]).ok()?;
@@ -341,7 +341,7 @@ fn add_runtime(env: &mut Env) -> Outcome {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     ensure_eq!(words.first(), Some(&"dockerd"), "engines.md: the command");
     let flags = [&words[1..], &["--default-runtime", "ghost-runc"]].concat();
-    let docker = Docker::with_config(env, "{}", &flags)?;
+    let docker = Docker::with_config(env, "{}", Manager::Cgroupfs, &flags)?;
     docker.run(&["--rm"], &["sh", "-c", "exit 7"]).exits(7)?;
     let words = ["run", "-d", "--name", "one", "--network", "none", "box", "sleep", "1000"];
     docker.call(&words).ok()?;

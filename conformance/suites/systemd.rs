@@ -1,4 +1,4 @@
-//! containerd, alone and behind its CRI, with systemd's cgroups: every container is a scope, and the
+//! containerd, alone and behind its CRI, and Docker with systemd's cgroups: every container is a scope, and the
 //! shim's clean-up call comes without `--systemd-cgroup`. podman's cases are with its places.
 
 use std::fs;
@@ -6,8 +6,10 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::asked::Client;
 use super::containerd::Containerd;
 use super::cri::{self, Cri, RUNNING, Status};
+use super::docker::Docker;
 use super::engine;
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
@@ -15,11 +17,13 @@ use crate::env::Env;
 use crate::{ensure, ensure_eq};
 
 const CONTAINERD: &[Need] = &[Need::Systemd, Need::Command("containerd"), Need::Command("ctr")];
+const DOCKER: &[Need] = &[Need::Systemd, Need::Command("dockerd"), Need::Command("docker")];
 
 /// The cases of this part.
 pub const CASES: &[Case] = &[
     Case::new("systemd-engines/containerd", containerd).needs(CONTAINERD).not_on(CRUN),
     Case::new("systemd-engines/cri", cri).needs(CONTAINERD).not_on(CRUN),
+    Case::new("systemd-engines/docker", docker).needs(DOCKER).not_on(CRUN),
 ];
 
 const CRUN: &[(Peer, &str)] = &[(Peer::Crun, "runc is the check of the engine's cases")];
@@ -94,4 +98,49 @@ fn cri(env: &mut Env) -> Outcome {
         })?;
     }
     cri.end()
+}
+
+/// The manual's `native.cgroupdriver=systemd`.
+fn docker(env: &mut Env) -> Outcome {
+    let docker = Docker::with_systemd(env)?;
+    let flags = ["-d", "--name", "one", "--memory", "32m", "--pids-limit", "99"];
+    let script = "trap 'exit 5' TERM; echo ready; while true; do sleep 0.05; done";
+    docker.run(&flags, &["sh", "-c", script]).ok()?;
+    let unit = format!("docker-{}.scope", docker.inspect("one", "{{.Id}}")?);
+    let scope = Path::new(GROUPS).join("system.slice").join(&unit);
+    ensure_eq!(docker.inspect("one", "{{.HostConfig.Runtime}}")?, "ghost-runc", "runtime");
+    ensure_eq!(value(&scope, "memory.max")?, "33554432", "memory");
+    ensure_eq!(value(&scope, "pids.max")?, "99", "processes");
+    let output = env.command(&["systemctl", "is-active", &unit]).output()?;
+    ensure_eq!(output.stdout, "active\n", "what systemd says");
+
+    docker.call(&["exec", "one", "sh", "-c", "exit 3"]).exits(3)?;
+    let words = ["update", "--memory", "64m", "--memory-swap", "128m", "--cpus", "0.5"];
+    docker.call(&[&words[..], &["--pids-limit", "44", "one"]].concat()).ok()?;
+    ensure_eq!(value(&scope, "memory.max")?, "67108864", "memory after an update");
+    ensure_eq!(value(&scope, "pids.max")?, "44", "processes after an update");
+    ensure_eq!(value(&scope, "cpu.max")?, "50000 100000", "cpu after an update");
+    let output = env.command(&["systemctl", "show", "-P", "MemoryMax", &unit]).output()?;
+    ensure_eq!(output.stdout, "67108864\n", "the property after an update");
+    docker.call(&["pause", "one"]).ok()?;
+    ensure_eq!(value(&scope, "cgroup.freeze")?, "1", "frozen");
+    docker.call(&["unpause", "one"]).ok()?;
+    ensure_eq!(value(&scope, "cgroup.freeze")?, "0", "frozen");
+
+    docker.wait_logs("one", "ready")?;
+    docker.call(&["stop", "-t", "30", "one"]).ok()?;
+    ensure_eq!(docker.inspect("one", "{{.State.ExitCode}}")?, "5", "exit code");
+    let gone = || {
+        wait_until(env.shared.limit, "the scope to be gone", || {
+            let words = ["systemctl", "list-units", "--all", "--no-legend", &unit];
+            let known = env.command(&words).ok()?.stdout;
+            Ok((!scope.exists() && known.is_empty()).then_some(()))
+        })
+    };
+    gone()?;
+    docker.call(&["start", "one"]).ok()?;
+    ensure!(scope.is_dir(), "no scope of a container that runs again");
+    docker.call(&["rm", "-f", "one"]).ok()?;
+    gone()?;
+    docker.end()
 }

@@ -85,11 +85,12 @@ fn let_out(podman: &Podman) -> Outcome {
         .map(|option| format!("--security-opt={option}"));
     let options = options.each_ref().map(String::as_str);
     let more = ["--cap-add=SYS_ADMIN", "--cgroupns=host", "--secret=word,uid=5,mode=0440"];
-    let script = "cat /run/secrets/word; stat -c %u:%a /run/secrets/word; \
+    let script = "cat /proc/1/comm /run/secrets/word; stat -c %u:%a /run/secrets/word; \
                   mount -t tmpfs t /mnt && stat -c %F /proc/timer_list; exec /bin/probe";
-    let (lines, report, errors) = look(podman, &[&options[..], &more].concat(), script)?;
-    let seen = lines.split_once("hush\n5:440\nregular");
-    ensure!(seen.is_some(), "a secret, a mount and an unmasked path: {lines} {errors}");
+    let (lines, report, errors) =
+        look(podman, &[&options[..], &more, &["--init"]].concat(), script)?;
+    let seen = lines.split_once("podman-init\nhush\n5:440\nregular");
+    ensure!(seen.is_some(), "an init, a secret, a mount and an unmasked path: {lines} {errors}");
     ensure_eq!(report["status"]["Seccomp"], "0", "seccomp mode");
     ensure!(report["status"]["CapEff"] != asked::DEFAULT_CAPABILITIES, "capabilities");
     ensure!(shares_cgroups(&report)?, "a cgroup namespace of its own");
