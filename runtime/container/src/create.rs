@@ -227,14 +227,13 @@ impl<'a> Creation<'a> {
         if plan.wait_for_parent {
             proceed(&channel)?;
         }
+        self.draft()?;
         self.converse(&channel, options.bundle, plan)?;
         if plan.priorities_by_parent {
             // After the hooks, which are not to have them.
             spawn::prioritise(self.state.pid, &plan.process)?;
         }
-        self.state.start_time = self.start_time()?;
-        self.state.ready = true;
-        self.entry.save(&self.state)?;
+        self.entry.publish()?;
         if let (Some(socket), Some(process)) = (&options.pidfd_socket, &self.process) {
             process.send_pidfd(socket, "standard")?;
         }
@@ -275,6 +274,13 @@ impl<'a> Creation<'a> {
         }
     }
 
+    /// Writes what the state will be once init is ready, while init works.
+    fn draft(&mut self) -> Result<(), Error> {
+        self.state.start_time = self.start_time()?;
+        self.state.ready = true;
+        self.entry.draft(&self.state)
+    }
+
     /// Answers init until it is ready.
     fn converse(
         &mut self,
@@ -290,6 +296,7 @@ impl<'a> Creation<'a> {
                 Some(Message::Hooks) => {
                     step = "what follows the hooks";
                     self.run_hooks(bundle)?;
+                    self.draft()?;
                     proceed(channel)?;
                 }
                 Some(Message::Translate(index)) => {
@@ -314,6 +321,7 @@ impl<'a> Creation<'a> {
     pub fn run_hooks(&mut self, bundle: &Bundle) -> Result<(), Error> {
         // A hook may ask for the container's state.
         self.state.start_time = self.start_time()?;
+        self.state.ready = false;
         self.entry.save(&self.state)?;
         let json = hooks::state_json(&self.state, "creating", self.state.pid);
         for (kind, list) in bundle.spec.hooks().iter().flat_map(plan::runtime_hooks) {

@@ -384,13 +384,25 @@ impl Entry {
     }
 
     pub fn save(&self, state: &State) -> Result<(), Error> {
+        self.draft(state)?;
+        self.publish()
+    }
+
+    /// Writes a state that nobody sees before [`Self::publish`].
+    pub fn draft(&self, state: &State) -> Result<(), Error> {
         let text = serde_json::to_vec(state)
             .map_err(|error| Error::State { id: self.id.clone(), reason: error.to_string() })?;
-        self.write(STATE, &text)
+        self.write_part(STATE, &text)
+    }
+
+    /// Makes the last draft the container's state.
+    pub fn publish(&self) -> Result<(), Error> {
+        self.rename_part(STATE)
     }
 
     pub fn save_seccomp(&self, filter: &[u8]) -> Result<(), Error> {
-        self.write(SECCOMP, filter)
+        self.write_part(SECCOMP, filter)?;
+        self.rename_part(SECCOMP)
     }
 
     pub fn load_seccomp(&self) -> Result<Option<Vec<u8>>, Error> {
@@ -445,16 +457,26 @@ impl Entry {
         }
     }
 
-    /// Whole or not at all: a reader never sees half a file.
-    fn write(&self, name: &str, content: &[u8]) -> Result<(), Error> {
-        let step = || format!("write {}/{name}", self.path.display());
-        let part = format!("{name}.part");
+    /// A file is there whole or not at all: it is written under another name first.
+    fn write_part(&self, name: &str, content: &[u8]) -> Result<(), Error> {
+        let step = || self.writing(name);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_CLOEXEC;
-        let fd = openat(self.dir.as_fd(), part.as_str(), flags, Mode::from_bits_truncate(0o600))
-            .context(step)?;
-        io::Write::write_all(&mut File::from(fd), content).context(step)?;
-        renameat(&self.dir, part.as_str(), &self.dir, name).context(step)
+        let mode = Mode::from_bits_truncate(0o600);
+        let fd = openat(self.dir.as_fd(), part(name).as_str(), flags, mode).context(step)?;
+        io::Write::write_all(&mut File::from(fd), content).context(step)
     }
+
+    fn rename_part(&self, name: &str) -> Result<(), Error> {
+        renameat(&self.dir, part(name).as_str(), &self.dir, name).context(|| self.writing(name))
+    }
+
+    fn writing(&self, name: &str) -> String {
+        format!("write {}/{name}", self.path.display())
+    }
+}
+
+fn part(name: &str) -> String {
+    format!("{name}.part")
 }
 
 /// Reads to the end, in one call where the file is small: it is never written again.

@@ -157,15 +157,13 @@ impl Channel {
 
     /// None when the other side has gone. A packet that can't be read is EBADMSG.
     pub fn receive(&self) -> Result<Option<Message>, Errno> {
-        // Most messages are a byte; a failure is rare, and the child then has nothing to save.
-        let mut packet = [0u8; MAX];
         loop {
-            match recv(self.0.as_raw_fd(), &mut packet, MsgFlags::empty()) {
+            match sys::file::receive(self.0.as_fd(), MAX) {
                 // Said once, when the other side ended without reading all of ours: its last words
                 // are still to come.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
-                Ok(0) => return Ok(None),
-                Ok(len) => return Message::decode(&packet[..len]).map(Some).ok_or(Errno::EBADMSG),
+                Ok(packet) if packet.is_empty() => return Ok(None),
+                Ok(packet) => return Message::decode(&packet).map(Some).ok_or(Errno::EBADMSG),
                 Err(errno) => return Err(errno),
             }
         }

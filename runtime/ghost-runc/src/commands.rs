@@ -49,6 +49,3 @@ pub const TABLE: &[Entry] = &[
     completion::ENTRY,
     man::ENTRY,
 ];
-
-/// Those that run from a copy of the program which nobody can write to.
-pub const GUARDED: &[&str] = &["create", "run", "exec"];

@@ -9,10 +9,7 @@ mod kernel;
 mod logger;
 mod output;
 
-use std::ffi::OsString;
 use std::process::ExitCode;
-
-use container::guard;
 
 use cli::Invocation;
 use context::Context;
@@ -20,22 +17,12 @@ use error::Error;
 use logger::Logger;
 
 fn main() -> ExitCode {
-    guard_early();
     let mut logger = Logger::default();
     let status = run(&mut logger).unwrap_or_else(|error| {
         logger.error(&kernel::explained(chain::text(&error)));
         error.exit_code()
     });
     ExitCode::from(status)
-}
-
-/// Goes on in the guarded copy before the command line is parsed, once and not twice. A word may mean
-/// something else here, and an error has no log yet: the command itself sees to its guard in any case.
-fn guard_early() {
-    let is_guarded = |word: OsString| commands::GUARDED.iter().any(|name| word == **name);
-    if std::env::args_os().any(is_guarded) {
-        let _ = guard::protect_own_binary();
-    }
 }
 
 /// Does what the arguments ask for. `logger` becomes the one they name as soon as it is known, so

@@ -137,6 +137,18 @@ pub fn set_attribute(file: BorrowedFd<'_>, name: &CStr, value: &CStr) -> Result<
     .map(drop)
 }
 
+/// recv(2) of one message of at most `max` bytes, empty when the other side has gone. Room for the
+/// longest costs nothing where the message is a short one: what is not written to is not touched.
+pub fn receive(socket: BorrowedFd<'_>, max: usize) -> Result<Vec<u8>> {
+    let mut text: Vec<u8> = Vec::with_capacity(max);
+    // SAFETY: the buffer has room for `max` bytes, and the kernel has written those it counts.
+    unsafe {
+        let received = libc::recv(socket.as_raw_fd(), text.as_mut_ptr().cast(), max, 0);
+        text.set_len(check(received as libc::c_long)? as usize);
+    }
+    Ok(text)
+}
+
 /// recvmsg(2) of one message with at most one descriptor; none when the message has none, or the
 /// other side has gone. What else is in the message is not of interest.
 pub fn receive_fd(socket: BorrowedFd<'_>) -> Result<Option<OwnedFd>> {

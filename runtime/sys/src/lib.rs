@@ -4,6 +4,8 @@
 //! is used from there, not wrapped again.
 
 pub mod bpf;
+#[cfg(target_arch = "x86_64")]
+mod entry;
 pub mod file;
 pub mod identity;
 pub mod kernel;

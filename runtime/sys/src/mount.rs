@@ -30,6 +30,7 @@ pub mod attr {
     pub const NOSYMFOLLOW: u64 = 0x0020_0000;
 }
 
+pub(crate) const OPEN_TREE_CLONE: i32 = 1;
 const FSCONFIG_SET_FLAG: u32 = 0;
 const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
@@ -123,7 +124,6 @@ pub fn fsmount(context: BorrowedFd<'_>, attributes: u64) -> Result<OwnedFd> {
 /// open_tree(2) with `OPEN_TREE_CLONE`: a detached copy of the mount at `path` below `dir` (of `dir`
 /// itself when `path` is empty), with the mounts below it when `recursive`.
 pub fn clone_tree(dir: BorrowedFd<'_>, path: &CStr, recursive: bool) -> Result<OwnedFd> {
-    const OPEN_TREE_CLONE: i32 = 1;
     let mut flags = OPEN_TREE_CLONE | libc::O_CLOEXEC | libc::AT_EMPTY_PATH;
     if recursive {
         flags |= libc::AT_RECURSIVE;
