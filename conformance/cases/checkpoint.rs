@@ -70,15 +70,30 @@ impl Counter {
     /// It runs, and has begun to count.
     pub fn start(env: &Env, bundle: Bundle, name: &str) -> Result<Counter, Failure> {
         let counter = Counter::make(env, bundle, name)?;
-        quiet(env.runtime(&["run", "-d", "-b", &counter.dir(), &counter.id])).ok()?;
-        env.wait_file(&counter.file)?;
+        counter.begin(env, quiet)?;
         Ok(counter)
     }
 
-    /// It is saved, and does not run yet.
-    pub fn make(env: &Env, mut bundle: Bundle, name: &str) -> Result<Counter, Failure> {
+    /// It begins to run, and to count, in a call with streams of some kind.
+    pub fn begin(&self, env: &Env, streams: impl FnOnce(Call) -> Call) -> Outcome {
+        streams(env.runtime(&["run", "-d", "-b", &self.dir(), &self.id])).ok()?;
+        env.wait_file(&self.file).map(drop)
+    }
+
+    /// Its bundle is saved, and it does not run yet.
+    pub fn make(env: &Env, bundle: Bundle, name: &str) -> Result<Counter, Failure> {
+        Counter::with(env, bundle, name, [":", ":"])
+    }
+
+    /// One that does something before it counts, and with each number, `$i`.
+    pub fn with(
+        env: &Env,
+        mut bundle: Bundle,
+        name: &str,
+        [first, each]: [&str; 2],
+    ) -> Result<Counter, Failure> {
         let count = "i=0; while :; do i=$((i+1)); echo $i > /tmp/new; mv /tmp/new /tmp/count";
-        bundle.shell(&format!("{count}; sleep 0.05; done")).writable();
+        bundle.shell(&format!("{first}; {count}; {each}; sleep 0.05; done")).writable();
         bundle.save()?;
         let id = env.id(name);
         env.adopt(&id);
@@ -105,9 +120,14 @@ impl Counter {
 
     /// `restore --detach` with these flags beside the paths.
     pub fn restore(&self, env: &Env, flags: &[&str]) -> Call {
+        quiet(self.restore_with_streams(env, flags))
+    }
+
+    /// The same, with whatever streams the call gets.
+    pub fn restore_with_streams(&self, env: &Env, flags: &[&str]) -> Call {
         let dir = self.dir();
         let words: &[&str] = &["restore", "-d", "--image-path", &self.images, "-b", &dir];
-        quiet(env.runtime(&[words, flags, &[&self.id]].concat()))
+        env.runtime(&[words, flags, &[&self.id]].concat())
     }
 
     /// It counts on from what it had been saved with.

@@ -10,6 +10,7 @@ mod check;
 mod check_host;
 mod check_lacks;
 pub mod checkpoint;
+mod checkpoint_flags;
 mod checkpoint_mounts;
 mod command_line;
 mod completion;
@@ -141,6 +142,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         check_host::CASES,
         check_lacks::CASES,
         checkpoint::CASES,
+        checkpoint_flags::CASES,
         checkpoint_mounts::CASES,
         resources::CASES,
         other_platforms::CASES,

@@ -8,11 +8,13 @@ use std::process::ExitCode;
 
 use serde_json::{Map, Value, json};
 
+mod lock;
 mod overwrite;
 mod ready;
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
+        Some("lock") => return lock::run(),
         Some("overwrite") => return overwrite::run(),
         Some("ready") => return ready::run(),
         _ => {}

@@ -22,15 +22,28 @@ pub fn attributes(path: &CStr) -> Result<u64> {
     }
 }
 
-/// statx(2): the inode number of the file at `path`, as the kernel knows it without asking a server.
-pub fn inode(path: &CStr) -> Result<u64> {
+/// Which file it is, to the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The device it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// The device that it stands for, 0 for other files.
+    pub special: u64,
+}
+
+/// statx(2): which file is at `path`, as the kernel knows it without asking a server.
+pub fn identity(path: &CStr) -> Result<Identity> {
     let (path, flags) = (path.as_ptr(), libc::AT_STATX_DONT_SYNC);
     // SAFETY: as in `attributes`.
     unsafe {
         let mut buf: libc::statx = std::mem::zeroed();
-        let (fd, mask) = (libc::AT_FDCWD, libc::STATX_INO);
+        let (fd, mask) = (libc::AT_FDCWD, libc::STATX_INO | libc::STATX_TYPE);
         check(libc::syscall(libc::SYS_statx, fd, path, flags, mask, &mut buf))?;
-        Ok(buf.stx_ino)
+        let device = libc::makedev(buf.stx_dev_major, buf.stx_dev_minor);
+        let special = libc::makedev(buf.stx_rdev_major, buf.stx_rdev_minor);
+        Ok(Identity { device, inode: buf.stx_ino, special })
     }
 }
 

@@ -2,13 +2,15 @@
 //! saved, and whoever restores it has others.
 //!
 //! `descriptors.json` among criu's images is runc's: what the three descriptors are, such as
-//! "pipe:[4711]". Here a file of the host is named as criu names it, `file[mount:inode]`, which runc can't
-//! save.
+//! "pipe:[4711]". Here a file of the host is named as criu names it, `file[mount:inode]`, and a terminal
+//! `tty[rdev:dev]`, neither of which runc can save.
 
 use std::ffi::CString;
-use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::{fs, io};
+
+use sys::file::Identity;
 
 use super::external::NULL;
 use super::mountinfo::Mount;
@@ -16,6 +18,9 @@ use super::program::open_null;
 use crate::error::{Context, Error};
 
 const FILE: &str = "descriptors.json";
+
+/// Where the host's terminals are.
+const TERMINALS: &str = "/dev/pts/";
 
 /// What the three descriptors of a process with these mounts are.
 pub(super) fn of(pid: i32, mounts: &[Mount]) -> Vec<String> {
@@ -32,9 +37,12 @@ fn stream(pid: i32, fd: i32, own: &[Mount]) -> String {
     let mount = info.lines().find_map(|line| line.strip_prefix("mnt_id:"));
     let mount = mount.and_then(|number| number.trim().parse::<u64>().ok());
     let foreign = |mount: &u64| link.starts_with('/') && own.iter().all(|own| own.id != *mount);
-    let inode = || sys::file::inode(&CString::new(path).ok()?).ok();
-    match mount.filter(foreign).and_then(|mount| Some((mount, inode()?))) {
-        Some((mount, inode)) => key(mount, inode, &link),
+    let identity = || sys::file::identity(&CString::new(path).ok()?).ok();
+    match mount.filter(foreign).and_then(|mount| Some((mount, identity()?))) {
+        Some((_, Identity { device, special, .. })) if link.starts_with(TERMINALS) => {
+            format!("tty[{special:x}:{device:x}]")
+        }
+        Some((mount, identity)) => key(mount, identity.inode, &link),
         None => link,
     }
 }
@@ -55,7 +63,7 @@ pub(super) fn files(streams: &[String]) -> impl Iterator<Item = &str> {
 /// criu's name of what leads out of the container, whether it is a pipe, and whether it is /dev/null.
 fn split(stream: &str) -> Option<(&str, bool, bool)> {
     let pipe = stream.starts_with("pipe:");
-    if !pipe && !stream.starts_with("file[") {
+    if !pipe && !["file[", "tty["].iter().any(|kind| stream.starts_with(kind)) {
         return None;
     }
     let end = stream.find(']')? + 1;
@@ -83,26 +91,29 @@ pub(super) fn load(images: &Path) -> Result<Vec<String>, Error> {
 pub(super) struct Substitutes {
     /// criu's name, and the descriptor.
     pub list: Vec<(String, i32)>,
-    _null: Option<OwnedFd>,
+    _own: Vec<OwnedFd>,
 }
 
 impl Substitutes {
     pub fn new(streams: &[String]) -> Result<Substitutes, Error> {
         let mut substitutes = Substitutes::default();
         // No more than stdio: our other descriptors are none of the images' business.
-        for (own, stream) in streams.iter().take(3).enumerate() {
+        let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
+        let all = [input.as_fd(), output.as_fd(), error.as_fd()];
+        for (own, stream) in all.into_iter().zip(streams) {
             let Some((key, _, is_null)) = split(stream) else { continue };
             if substitutes.list.iter().any(|(known, _)| known == key) {
                 continue;
             }
             let fd = if is_null {
                 // Several streams may be this one, of which ours may not all be open for writing.
-                let null = open_null().context(|| "open /dev/null")?;
-                substitutes._null.insert(null).as_raw_fd()
+                open_null().context(|| "open /dev/null")?
             } else {
-                own as i32
+                // criu closes what it is given, and with --shell-job looks for a terminal at 0.
+                own.try_clone_to_owned().context(|| "copy the standard streams")?
             };
-            substitutes.list.push((key.to_owned(), fd));
+            substitutes.list.push((key.to_owned(), fd.as_raw_fd()));
+            substitutes._own.push(fd);
         }
         Ok(substitutes)
     }
@@ -115,9 +126,14 @@ mod tests {
     #[test]
     fn no_more_than_stdio_is_handed_on() {
         let streams: Vec<String> = (0..12).map(|number| format!("pipe:[{number}]")).collect();
-        let list = Substitutes::new(&streams).unwrap().list;
-        let pipes = (0..3).map(|number| (format!("pipe:[{number}]"), number));
-        assert_eq!(list, pipes.collect::<Vec<_>>());
+        let substitutes = Substitutes::new(&streams).unwrap();
+        for (number, (name, copy)) in substitutes.list.iter().enumerate() {
+            assert_eq!(*name, format!("pipe:[{number}]"));
+            assert!(*copy > 2);
+            let file = |fd: i32| fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
+            assert_eq!(file(*copy), file(number as i32));
+        }
+        assert_eq!(substitutes.list.len(), 3);
     }
 
     #[test]
@@ -125,6 +141,7 @@ mod tests {
         let null = key(27, 255, NULL);
         assert_eq!(split(&null), Some(("file[1b:ff]", false, true)));
         assert_eq!(split(&key(27, 255, "/tmp/out")), Some(("file[1b:ff]", false, false)));
+        assert_eq!(split("tty[8803:16]"), Some(("tty[8803:16]", false, false)));
         assert_eq!(split("pipe:[12]"), Some(("pipe:[12]", true, false)));
         for inside in ["/dev/null", "/dev/pts/0", "socket:[1]"] {
             assert_eq!(split(inside), None);
@@ -136,8 +153,7 @@ mod tests {
         let streams = [key(1, 2, NULL), key(1, 3, "/out"), key(1, 3, "/out")];
         let substitutes = Substitutes::new(&streams).unwrap();
         assert_eq!(substitutes.list.len(), 2);
-        assert!(substitutes.list[0].1 > 2);
-        assert_eq!(substitutes.list[1], ("file[1:3]".to_owned(), 1));
+        assert_eq!(substitutes.list[1].0, "file[1:3]");
         assert_eq!(files(&streams).count(), 3);
     }
 }
