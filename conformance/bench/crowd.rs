@@ -1,10 +1,12 @@
 //! Many containers: how many come and go, what a thousand cost the others, and what stays behind.
 
 use std::path::Path;
-use std::time::Instant;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::bundle::{self, Bundles};
-use crate::contender::Contender;
+use crate::contender::{Contender, FLOOR, OURS};
 use crate::figure::Figures;
 use crate::{Failure, timing};
 
@@ -13,6 +15,9 @@ const HALF: usize = 500;
 const FULL: usize = 1000;
 /// Of one command that a crowd may slow down.
 const SAMPLES: usize = 30;
+/// How long the kernel is given to free what the starts of a crowd have left to be freed later: a
+/// figure beside a crowd is not to be one of how fast that was started.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// `RUNS` runs, two at a time, a few times in turn.
 pub fn throughput(
@@ -57,17 +62,19 @@ pub fn throughput(
     Ok(())
 }
 
-/// A thousand containers of each runtime at once, which share the host's network.
+/// A thousand containers of each runtime at once, which share the host's network. `floor` is a `run`
+/// of the floor, which tells what of a crowd's cost is the kernel's.
 pub fn crowd(
     contenders: &[Contender],
+    floor: &dyn Fn() -> Command,
     bundles: &Bundles,
     scratch: &Path,
     figures: &mut Figures,
 ) -> Result<(), Failure> {
-    let sleep = bundles.make("crowd", &["/bin/sleep", "10000"], bundle::host_network)?;
+    let sleeper = bundles.make("crowd", &["/bin/sleep", "10000"], bundle::host_network)?;
     let run = bundles.make("true", &["/bin/true"], |_| Ok(()))?;
     for contender in contenders {
-        let crowd = Crowd { contender, scratch, sleep: &sleep, run: &run };
+        let crowd = Crowd { contender, floor, scratch, sleep: &sleeper, run: &run };
         let outcome = crowd.measure(figures);
         for number in 0..FULL {
             let words = ["delete", "--force", &format!("c{number}")];
@@ -82,6 +89,7 @@ pub fn crowd(
 
 struct Crowd<'a> {
     contender: &'a Contender,
+    floor: &'a dyn Fn() -> Command,
     scratch: &'a Path,
     sleep: &'a str,
     run: &'a str,
@@ -94,6 +102,7 @@ impl Crowd<'_> {
         let start = Instant::now();
         self.start(0..HALF)?;
         figures.add(&format!("start {HALF}"), "s", name, start.elapsed().as_secs_f64());
+        sleep(SETTLE);
         self.runs(&format!("run beside {HALF}"), figures)?;
         figures.add(&format!("processes left by {HALF}"), "", name, self.processes()? as f64);
         self.start(HALF..FULL)?;
@@ -119,6 +128,9 @@ impl Crowd<'_> {
         for _ in 0..SAMPLES {
             let time = self.time(&["run", "--bundle", self.run, "r"])?;
             figures.add(figure, "ms", &self.contender.name, time);
+            if self.contender.name == OURS {
+                figures.add(figure, "ms", FLOOR, timing::time(&mut (self.floor)(), self.scratch)?);
+            }
         }
         Ok(())
     }

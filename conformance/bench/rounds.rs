@@ -51,7 +51,7 @@ impl Rounds<'_> {
         let unchanged = |_: &mut Value| Ok(());
         let run = |figure, name, change: fn(&mut Value) -> Result<(), Failure>, flags| {
             let bundle = bundles.make(name, &["/bin/true"], change)?;
-            Ok::<_, Failure>(Run { figure, bundle, floor: vec![self.floor_flags(flags)] })
+            Ok::<_, Failure>(Run { figure, bundle, floor: vec![floor_flags(self.view, flags)] })
         };
         let mut runs = [
             run("run", "true", unchanged, "")?,
@@ -98,11 +98,12 @@ impl Rounds<'_> {
         std::fs::write(&file, stored.get(FILTER_HEADER..).ok_or("no program in seccomp.bpf")?)?;
         Ok(file.to_string_lossy().into_owned())
     }
+}
 
-    fn floor_flags(&self, flags: &str) -> String {
-        let version = if self.view == View::Host { "1" } else { "" };
-        format!("{flags}{version}")
-    }
+/// The flags of the floor's `run` in this view, see floor.c.
+pub fn floor_flags(view: View, flags: &str) -> String {
+    let version = if view == View::Host { "1" } else { "" };
+    format!("{flags}{version}")
 }
 
 /// One contender in one round.

@@ -12,7 +12,7 @@ use crate::bundle::{self, Bundles};
 use crate::contender::{self, Contender, FLOOR, OURS, READ_ONLY};
 use crate::figure::Figures;
 use crate::options::Options;
-use crate::rounds::Rounds;
+use crate::rounds::{self, Rounds};
 use crate::view::View;
 use crate::{Failure, crowd, memory, podman, report, timing};
 
@@ -107,7 +107,12 @@ fn inside(options: &Options, views: &[View], dir: &Path) -> Result<(), Failure> 
         crowd::throughput(&contenders, &bundles, dir, &mut figures)?;
     }
     if options.wants("crowd") {
-        crowd::crowd(&contenders, &bundles, dir, &mut figures)?;
+        let run = || {
+            let mut command = Command::new(&floor);
+            command.arg("run").arg(bundles.rootfs()).arg(rounds::floor_flags(view, ""));
+            command
+        };
+        crowd::crowd(&contenders, &run, &bundles, dir, &mut figures)?;
     }
     if options.wants("memory") {
         memory::peaks(&floor, &contenders, &bundles, dir, &mut figures)?;
