@@ -1,8 +1,13 @@
 //! Commands on one container from many processes at once: one goes after the other, each loser gets
 //! runc's words, and nothing is left.
 
+use std::fs;
+use std::sync::atomic::{AtomicBool as Flag, Ordering::Relaxed};
+use std::thread;
+
 use serde_json::Value;
 
+use super::cgroups_v2::group_of;
 use crate::call::{Call, Output};
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
@@ -36,6 +41,8 @@ pub const CASES: &[Case] = &[
         .not_on(seen!("three lines of what nsexec found missing", OTHER_WORDS)),
     Case::new("stress/pause-racing-kill", pause_kill)
         .not_on(seen!("\"unexpected state THAWED while freezing\"", OTHER_WORDS)),
+    Case::new("stress/kill-of-a-paused-one-racing-the-end-of-its-cgroup", kill_paused)
+        .needs(&[Need::V2]),
     Case::new("stress/pause-racing-delete", pause_delete)
         .not_on(seen!("\"unexpected state THAWED while freezing\"", OTHER_WORDS)),
     Case::new("stress/update-racing-delete", update_delete).needs(&[Need::Controllers]),
@@ -235,6 +242,31 @@ fn exec_kill(env: &mut Env) -> Outcome {
         won_or_lost(&outputs[1], &[NO_EXEC, ENDED])?;
         ensure_eq!(outputs[2].code(), 0, "{}", outputs[2]);
         env.wait_status(&racer.id, "stopped")?;
+        racer.call("delete @").ok()?;
+    }
+    env.nothing_left()
+}
+
+/// Killed, a frozen container ends on v2, and who looks after its cgroup, as systemd after a scope, may
+/// remove it before `kill` has set it going.
+fn kill_paused(env: &mut Env) -> Outcome {
+    let racer = Racer::new(env, &["sleep", "1000"])?;
+    for _ in rounds(env) {
+        racer.call("run -d -b % @").ok()?;
+        let group = group_of(env.pid(&racer.id)?)?;
+        racer.call("pause @").ok()?;
+        let removed = Flag::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !removed.load(Relaxed) && fs::remove_dir(&group).is_err() {
+                    thread::yield_now();
+                }
+            });
+            let killed = racer.call("kill @ KILL").ok().map(drop);
+            let stopped = killed.and_then(|()| env.wait_status(&racer.id, "stopped"));
+            removed.store(true, Relaxed);
+            stopped
+        })?;
         racer.call("delete @").ok()?;
     }
     env.nothing_left()

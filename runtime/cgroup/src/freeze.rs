@@ -68,7 +68,7 @@ impl Cgroup {
             None => return Ok(()),
         };
         match Dir::open_if_there(&path)? {
-            Some(dir) => dir.write(file, value),
+            Some(dir) => set_going(&dir, file, value),
             None => Ok(()),
         }
     }
@@ -110,9 +110,10 @@ impl Cgroup {
             };
             let below = Path::new(&place.path);
             let path = hierarchy.mount_point().join(below.strip_prefix("/").unwrap_or(below));
-            let Some(dir) = Dir::open_if_there(&path)? else { continue };
-            if dir.read(file)?.lines().any(|one| one == line) {
-                return Ok(Some(path));
+            match read_path(&path.join(file)) {
+                Ok(text) if text.lines().any(|one| one == line) => return Ok(Some(path)),
+                Ok(_) | Err(Error::Read { source: Errno::ENOENT | Errno::ENODEV, .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -153,6 +154,15 @@ impl Cgroup {
             return Some(Freezer::V1(path));
         }
         self.unified().map(|hierarchy| Freezer::V2(hierarchy.dir()))
+    }
+}
+
+/// Sets the processes of a cgroup going. When they were killed meanwhile, it may be gone: systemd
+/// removes an empty scope at once.
+fn set_going(dir: &Dir, file: &str, value: &str) -> Result<()> {
+    match dir.try_write(file, value) {
+        Ok(()) | Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        Err(source) => Err(dir.failed(file, value, source)),
     }
 }
 
@@ -219,5 +229,22 @@ fn reread(file: &mut File) -> std::result::Result<String, Errno> {
     match result {
         Ok(_) => Ok(text),
         Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_that_goes_meanwhile_needs_no_thawing() {
+        let path = std::env::temp_dir().join(format!("cgroup-thaw-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let dir = Dir::open(&path).unwrap();
+        std::fs::write(path.join("cgroup.freeze"), "1").unwrap();
+        set_going(&dir, "cgroup.freeze", "0").unwrap();
+        assert_eq!(dir.read("cgroup.freeze").unwrap(), "0");
+        std::fs::remove_dir_all(&path).unwrap();
+        set_going(&dir, "cgroup.freeze", "0").unwrap();
     }
 }
