@@ -43,6 +43,8 @@ pub const CASES: &[Case] = &[
         .not_on(&[(Peer::Runc, "runc 1.1 needs keyctl and more after it loads the filter")]),
     Case::new("seccomp/last-of-all-with-no-new-privileges", last_of_all),
     Case::new("seccomp/unknown-action", unknown_action),
+    Case::new("seccomp/rules-at-odds-are-found-before-the-hooks", at_odds)
+        .not_on(&[(Peer::Runc, "found after them"), (Peer::Crun, "found after them")]),
     Case::new("seccomp/exec-is-filtered-too", exec),
     Case::new("seccomp/docker-default-profile", docker_profile),
     Case::new("seccomp/podman-default-profile", podman_profile),
@@ -534,6 +536,28 @@ fn unknown_action(env: &mut Env) -> Outcome {
     profile["syscalls"][0]["action"] = json!("SCMP_ACT_DREAM");
     let output = env.run(&calling(env, profile, GETPPID)?)?.exits(1)?;
     ensure!(output.stderr.contains("SCMP_ACT_DREAM"), "{output}");
+    env.nothing_left()
+}
+
+fn at_odds(env: &mut Env) -> Outcome {
+    let mut profile = deny(&["getppid"], json!({}));
+    let compare = json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]);
+    let other = json!({"names": ["getppid"], "action": "SCMP_ACT_KILL", "args": compare});
+    profile["syscalls"][0]["args"] = compare;
+    profile["syscalls"] = json!([profile["syscalls"][0], other]);
+    let mut bundle = calling(env, profile, GETPPID)?;
+    let marker = env.dir.join("hooked");
+    let hook = json!({"path": "/bin/touch", "args": ["touch", marker]});
+    bundle.set("/hooks", json!({"createRuntime": [hook]}))?;
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.contains("conflicts"), "{output}");
+    ensure!(!marker.exists(), "the hook has run");
+    env.nothing_left()?;
+    // With another error, both are told at once.
+    bundle.set("/process/oomScoreAdj", json!(1001))?;
+    let output = env.run(&bundle)?.exits(1)?;
+    ensure!(output.stderr.contains("conflicts"), "{output}");
+    ensure!(output.stderr.contains("oomScoreAdj"), "{output}");
     env.nothing_left()
 }
 

@@ -23,7 +23,7 @@ use crate::error::{Context, Error};
 use crate::hooks;
 use crate::idmap::Translator;
 use crate::network;
-use crate::place::Planned;
+use crate::place::{self, Planned};
 use crate::plan::{self, InitPlan, flag};
 use crate::process::{Process, Stat, describe};
 use crate::readiness;
@@ -142,15 +142,14 @@ fn launch(
     with_socket: bool,
 ) -> Result<(Container, Process, Channel), Error> {
     check_preserved(options.preserve_fds)?;
-    let Planned { cgroup, init: mut plan, seccomp, scope } = Planned::new(&options)?;
+    let Planned { cgroup, init: mut plan, scope } = Planned::new(&options)?;
     options.bundle.warn();
     let state = new_state(&options, cgroup, &plan)?;
     let (entry, _lock) = store.reserve(options.id)?;
     let mut creation =
         Creation { entry, state, scope, process: None, net_devices: None, pid_file: None };
     let listener = with_socket.then(|| listen_at(&creation.entry.socket())).transpose();
-    let made =
-        listener.and_then(|listener| creation.make(options, &mut plan, listener, seccomp.as_ref()));
+    let made = listener.and_then(|listener| creation.make(options, &mut plan, listener));
     match (made, creation.process.take()) {
         (Ok(channel), Some(process)) => {
             Ok((Container::new(creation.entry, creation.state), process, channel))
@@ -179,14 +178,10 @@ impl<'a> Creation<'a> {
         options: CreateOptions<'a>,
         plan: &mut InitPlan,
         listener: Option<OwnedFd>,
-        seccomp: Option<&seccomp::Filter>,
     ) -> Result<Channel, Error> {
         let spec = &options.bundle.spec;
         // Who finds only this after we were killed can clean up.
         self.entry.save(&self.state)?;
-        if let Some(filter) = seccomp {
-            self.entry.save_seccomp(&filter.to_bytes())?;
-        }
         if options.readiness {
             let path = self.entry.file(readiness::DIRECTORY);
             readiness::make_directory(&path).context(|| "make the notify directory")?;
@@ -227,6 +222,10 @@ impl<'a> Creation<'a> {
         if plan.wait_for_parent {
             proceed(&channel)?;
         }
+        let filter = place::filter(options.bundle)?;
+        if let Some(filter) = &filter {
+            self.entry.save_seccomp(filter)?;
+        }
         self.draft()?;
         self.converse(&channel, options.bundle, plan)?;
         if plan.priorities_by_parent {
@@ -241,7 +240,7 @@ impl<'a> Creation<'a> {
             self.pid_file = Some(path);
             write_pid_file(path, self.state.pid)?;
         }
-        proceed(&channel)?;
+        answer(&channel, &filter.map_or(Message::Proceed, Message::Filter))?;
         Ok(channel)
     }
 
@@ -384,7 +383,11 @@ fn memory_limit(bundle: &Bundle) -> Option<i64> {
 }
 
 pub(crate) fn proceed(channel: &Channel) -> Result<(), Error> {
-    match channel.send(&Message::Proceed) {
+    answer(channel, &Message::Proceed)
+}
+
+fn answer(channel: &Channel, message: &Message) -> Result<(), Error> {
+    match channel.send(message) {
         // Its last words, or its end, tell more than the broken pipe.
         Ok(()) | Err(Errno::EPIPE) => Ok(()),
         Err(errno) => Err(Error::system("send to the container's init", errno)),

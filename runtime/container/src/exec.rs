@@ -15,9 +15,9 @@ use crate::agent::{self, Loaded};
 use crate::container::{Container, Status};
 use crate::create::check_preserved;
 use crate::error::{Context, Error, InitFailure, Os};
-use crate::init::{self, Procfs, Root, Step, console, identity, program};
+use crate::init::{self, Filter, Procfs, Root, Step, console, identity, program};
 use crate::oom_score::LentScore;
-use crate::plan::{self, ProcessPlan, SeccompPlan, flag};
+use crate::plan::{self, ProcessPlan, flag};
 use crate::process::{Process, describe};
 use crate::spawn;
 use crate::sync::{Channel, Message};
@@ -81,9 +81,9 @@ impl Container {
             options.preserve_fds,
             has_console,
         )?;
-        if let Some(saved) = self.entry.load_seccomp()? {
-            plan.seccomp = Some(SeccompPlan::from(&seccomp::Filter::from_bytes(&saved)?));
-        }
+        let rootless = !nix::unistd::geteuid().is_root();
+        let filter = self.entry.load_seccomp()?.map(|program| Filter { program, rootless });
+        plan.filtered = filter.is_some();
         let sub = match options.cgroups.as_slice() {
             [] => None,
             texts => Some(self.state.cgroup.below(texts)?),
@@ -91,8 +91,9 @@ impl Container {
         let init = self.init()?.ok_or(Error::ExecStopped)?;
         let (ours, theirs) = Channel::pair().context(|| "socketpair")?;
         let end = End::of(options.ignore_paused)?;
+        let console = options.console_socket;
         let (process, born) =
-            self.join(&init, &plan, sub.as_ref(), options.console_socket, theirs)?;
+            self.join(&init, &plan, filter.as_ref(), sub.as_ref(), console, theirs)?;
         let place = sub.as_ref().unwrap_or(&self.state.cgroup);
         let attached = match born {
             Born::Inside => Ok(()),
@@ -149,6 +150,7 @@ impl Container {
         &self,
         init: &OwnedFd,
         plan: &ProcessPlan,
+        filter: Option<&Filter>,
         sub: Option<&Cgroup>,
         console: Option<OwnedFd>,
         theirs: Channel,
@@ -203,7 +205,7 @@ impl Container {
                 let failure = match self.enter(request) {
                     // Who was held back must not begin when nobody waits for it any more.
                     Ok(_) if theirs.is_over() => exit_now(255),
-                    Ok(program) => program.exec(plan, &theirs),
+                    Ok(program) => program.exec(plan, filter, &theirs),
                     Err(failure) => failure,
                 };
                 // Nobody else is there to be told.

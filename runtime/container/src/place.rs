@@ -1,6 +1,7 @@
 //! The container's place among the cgroups, and what config.json says of it. Makes nothing.
 
 use cgroup::{Cgroup, Manager, ScopePlan};
+use seccomp::Encoded;
 
 use crate::bundle::Bundle;
 use crate::create::CreateOptions;
@@ -12,23 +13,39 @@ use crate::report::Report;
 pub(crate) struct Planned {
     pub cgroup: Cgroup,
     pub init: InitPlan,
-    pub seccomp: Option<seccomp::Filter>,
     /// How systemd is to make the cgroup, where it does.
     pub scope: Option<ScopePlan>,
 }
 
 impl Planned {
-    /// The error is all that is wrong, with its lines.
+    /// The error is all that is wrong, with its lines. When nothing is, [`filter`] may still find it in
+    /// the seccomp profile.
     pub fn new(options: &CreateOptions<'_>) -> Result<Planned, Error> {
+        let (planned, mut report) = Planned::look(options);
+        if report.is_empty() {
+            return report.finish(planned);
+        }
+        report.take(plan::compile(&options.bundle.spec));
+        report.finish(planned).map_err(|error| options.bundle.locate(error))
+    }
+
+    fn look(options: &CreateOptions<'_>) -> (Option<Planned>, Report) {
         let mut report = Report::default();
         let planned = locate(options, &mut report).and_then(|cgroup| {
             let init = report.keep(plan::build(&plan::Input::new(options, &cgroup)));
             let scope = report.keep(plan_scope(options.bundle, &cgroup));
-            let ((init, seccomp), scope) = init.zip(scope)?;
-            Some(Planned { cgroup, init, seccomp, scope })
+            let (init, scope) = init.zip(scope)?;
+            Some(Planned { cgroup, init, scope })
         });
-        report.finish(planned).map_err(|error| options.bundle.locate(error))
+        (planned, report)
     }
+}
+
+/// The seccomp profile, compiled; the error is all that is wrong with it, with its lines.
+pub(crate) fn filter(bundle: &Bundle) -> Result<Option<Encoded>, Error> {
+    let mut report = Report::default();
+    let filter = report.keep(plan::compile(&bundle.spec));
+    report.finish(filter).map_err(|error| bundle.locate(error))
 }
 
 /// The container's place among the cgroups. Where there can't be one, that is reported, and the place is
@@ -55,6 +72,7 @@ pub(crate) fn plan_scope(bundle: &Bundle, cgroup: &Cgroup) -> Result<Option<Scop
 
 /// What the plan of a bundle finds wrong.
 pub(crate) fn violations(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Violation> {
-    let planned = Planned::new(&CreateOptions::trial("check", bundle, systemd_cgroup));
-    planned.err().map(Error::violations).unwrap_or_default()
+    let (_, mut report) = Planned::look(&CreateOptions::trial("check", bundle, systemd_cgroup));
+    report.take(plan::compile(&bundle.spec));
+    report.found()
 }

@@ -27,6 +27,11 @@ impl Report {
         }
     }
 
+    /// Nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     /// All that is wrong so far.
     pub fn found(self) -> Vec<Violation> {
         self.found

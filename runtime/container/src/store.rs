@@ -28,6 +28,7 @@ use oci_spec::runtime::{
     ExecCPUAffinity, Hook, LinuxCapabilities, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonality,
     PosixRlimit, Process, Scheduler,
 };
+use seccomp::Encoded;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
@@ -400,13 +401,13 @@ impl Entry {
         self.rename_part(STATE)
     }
 
-    pub fn save_seccomp(&self, filter: &[u8]) -> Result<(), Error> {
-        self.write_part(SECCOMP, filter)?;
+    pub fn save_seccomp(&self, filter: &Encoded) -> Result<(), Error> {
+        self.write_part(SECCOMP, filter.bytes())?;
         self.rename_part(SECCOMP)
     }
 
-    pub fn load_seccomp(&self) -> Result<Option<Vec<u8>>, Error> {
-        self.read(SECCOMP)
+    pub fn load_seccomp(&self) -> Result<Option<Encoded>, Error> {
+        Ok(self.read(SECCOMP)?.map(Encoded::read).transpose()?)
     }
 
     /// The directory, for another process that has none of our descriptors.

@@ -12,7 +12,7 @@
 //!   prestart, createRuntime hooks <---------- Hooks (only when there are any)
 //!   Proceed --------------------------------> createContainer hooks, pivot_root, identity
 //!   saves the state <------------------------ Ready
-//!   Proceed --------------------------------> create: waits on exec.sock; run: waits here
+//!   Proceed, or the Filter to load ---------> create: waits on exec.sock; run: waits here
 //!   Start ----------------------------------> startContainer hooks, seccomp
 //!   hands the descriptor to the agent <------ Listener (only a filter with SCMP_ACT_NOTIFY)
 //!   Proceed --------------------------------> exec
@@ -30,16 +30,20 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, recv, send, sendmsg, socketpair,
 };
 
+use seccomp::Encoded;
+
 use crate::error::InitFailure;
 
-/// Longest message: a failure whose step names two paths.
-const MAX: usize = 16 * 1024;
+/// Longest message: a filter.
+const MAX: usize = 1 + Encoded::MAX;
 
 /// One message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Message {
     /// Parent: go on.
     Proceed,
+    /// Parent: go on, this is the filter to load.
+    Filter(Encoded),
     /// Child: everything before the hooks of the runtime namespace is done.
     Hooks,
     /// Child: make this entry of `mounts` translate ids. Its descriptor follows in a packet of its
@@ -61,6 +65,7 @@ impl Message {
     fn encode(&self) -> Vec<u8> {
         match self {
             Message::Proceed => b"p".to_vec(),
+            Message::Filter(filter) => [b"b", filter.bytes()].concat(),
             Message::Hooks => b"h".to_vec(),
             Message::Translate(index) => [b"i", &index.to_ne_bytes()[..]].concat(),
             Message::Pid(pid) => [b"c", &pid.to_ne_bytes()[..]].concat(),
@@ -80,6 +85,7 @@ impl Message {
         let number = || Some(i32::from_ne_bytes(rest.get(..4)?.try_into().ok()?));
         Some(match tag {
             b'p' => Message::Proceed,
+            b'b' => Message::Filter(Encoded::read(rest.to_vec()).ok()?),
             b'h' => Message::Hooks,
             b'i' => Message::Translate(number()? as u32),
             b'c' => Message::Pid(number()?),
@@ -180,11 +186,18 @@ impl AsFd for Channel {
 mod tests {
     use super::*;
 
+    fn filter(instructions: usize) -> Encoded {
+        let instructions = vec![seccomp::Instruction::default(); instructions];
+        seccomp::Filter { instructions, flags: 2, notify: false }.encode()
+    }
+
     #[test]
     fn every_message_arrives_as_sent() {
         let (one, other) = Channel::pair().unwrap();
         for message in [
             Message::Proceed,
+            Message::Filter(filter(1)),
+            Message::Filter(filter(seccomp::MAX_INSTRUCTIONS)),
             Message::Hooks,
             Message::Translate(7),
             Message::Pid(4711),

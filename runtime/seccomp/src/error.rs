@@ -96,7 +96,7 @@ pub enum Error {
     /// Several of these at once.
     #[error("{}", .0.iter().map(Error::to_string).collect::<Vec<_>>().join("; "))]
     Many(Vec<Error>),
-    /// Bytes that [`crate::Filter::to_bytes`] did not write.
+    /// Bytes that are not of [`crate::Encoded::bytes`].
     #[error("seccomp: {length} bytes are no stored filter: {reason}")]
     Encoding {
         /// Length of the input in bytes.

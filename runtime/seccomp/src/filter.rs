@@ -1,4 +1,4 @@
-//! The compiled filter, and its form on disk.
+//! The compiled filter, and its form as bytes.
 
 use crate::{Error, MAX_INSTRUCTIONS};
 
@@ -33,9 +33,9 @@ const HEADER: usize = 16;
 const INSTRUCTION: usize = 8;
 
 impl Filter {
-    /// The filter as bytes: magic, flags, notify, count, then the instructions, all in the
-    /// byte order of this machine.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The filter as bytes.
+    #[must_use]
+    pub fn encode(&self) -> Encoded {
         let mut bytes = Vec::with_capacity(HEADER + INSTRUCTION * self.instructions.len());
         bytes.extend(MAGIC);
         bytes.extend(self.flags.to_ne_bytes());
@@ -46,26 +46,34 @@ impl Filter {
             bytes.extend([instruction.jt, instruction.jf]);
             bytes.extend(instruction.k.to_ne_bytes());
         }
-        bytes
+        Encoded(bytes)
     }
+}
 
-    /// Reads what [`Filter::to_bytes`] wrote.
+/// A filter as bytes, on disk and between processes: magic, flags, notify, count, then the
+/// instructions, all in the byte order of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded(Vec<u8>);
+
+impl Encoded {
+    /// The most bytes that a filter takes.
+    pub const MAX: usize = HEADER + INSTRUCTION * MAX_INSTRUCTIONS;
+
+    /// Takes what [`Encoded::bytes`] gave.
     ///
     /// # Errors
     ///
-    /// [`Error::Encoding`] when the header or the length is not that of a stored filter. The
-    /// instructions are the kernel's to verify.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Filter, Error> {
+    /// [`Error::Encoding`] when the header or the length is not that of a filter. The instructions
+    /// are the kernel's to verify.
+    pub fn read(bytes: Vec<u8>) -> Result<Encoded, Error> {
         let no = |reason| Error::Encoding { length: bytes.len(), reason };
         let (header, body) = bytes.split_at_checked(HEADER).ok_or(no("no header"))?;
         if header[..4] != MAGIC {
             return Err(no("wrong magic"));
         }
-        let notify = match word(&header[8..]) {
-            0 => false,
-            1 => true,
-            _ => return Err(no("notify is neither 0 nor 1")),
-        };
+        if word(&header[8..]) > 1 {
+            return Err(no("notify is neither 0 nor 1"));
+        }
         let count = word(&header[12..]) as usize;
         if count == 0 || count > MAX_INSTRUCTIONS {
             return Err(no("not 1 to 4096 instructions"));
@@ -73,16 +81,31 @@ impl Filter {
         if body.len() != count * INSTRUCTION {
             return Err(no("length does not fit the count"));
         }
-        let instructions = body
-            .chunks_exact(INSTRUCTION)
-            .map(|raw| Instruction {
-                code: u16::from_ne_bytes([raw[0], raw[1]]),
-                jt: raw[2],
-                jf: raw[3],
-                k: word(&raw[4..]),
-            })
-            .collect();
-        Ok(Filter { instructions, flags: word(&header[4..]), notify })
+        Ok(Encoded(bytes))
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The program, as seccomp(2) takes it.
+    #[must_use]
+    pub fn instructions(&self) -> &[u8] {
+        &self.0[HEADER..]
+    }
+
+    /// As [`Filter::flags`].
+    #[must_use]
+    pub fn flags(&self) -> u32 {
+        word(&self.0[4..])
+    }
+
+    /// As [`Filter::notify`].
+    #[must_use]
+    pub fn notify(&self) -> bool {
+        word(&self.0[8..]) != 0
     }
 }
 
@@ -109,24 +132,25 @@ mod tests {
 
     #[test]
     fn bytes_read_back_as_the_same_filter() {
-        let filter = filter();
-        let bytes = filter.to_bytes();
-        assert_eq!(bytes.len(), 16 + 3 * 8);
-        assert_eq!(Filter::from_bytes(&bytes), Ok(filter));
+        let encoded = filter().encode();
+        assert_eq!(encoded.bytes().len(), 16 + 3 * 8);
+        assert_eq!((encoded.flags(), encoded.notify()), (12, true));
+        assert_eq!(encoded.instructions()[..8], [0x20, 0, 0, 0, 4, 0, 0, 0]);
+        assert_eq!(Encoded::read(encoded.bytes().to_vec()), Ok(encoded));
     }
 
     #[test]
     fn damaged_bytes_are_refused() {
-        let whole = filter().to_bytes();
+        let whole = filter().encode().bytes().to_vec();
         for length in 0..whole.len() {
-            assert!(Filter::from_bytes(&whole[..length]).is_err(), "{length} bytes");
+            assert!(Encoded::read(whole[..length].to_vec()).is_err(), "{length} bytes");
         }
         for place in [0, 8, 12] {
             let mut bytes = whole.clone();
             bytes[place] ^= 0x40;
-            assert!(Filter::from_bytes(&bytes).is_err(), "byte {place}");
+            assert!(Encoded::read(bytes).is_err(), "byte {place}");
         }
-        let empty = Filter::default().to_bytes();
-        assert!(Filter::from_bytes(&empty).is_err());
+        let empty = Filter::default().encode();
+        assert!(Encoded::read(empty.bytes().to_vec()).is_err());
     }
 }

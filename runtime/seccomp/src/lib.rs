@@ -31,7 +31,7 @@ mod tables;
 
 pub use architecture::Architecture;
 pub use error::Error;
-pub use filter::{Filter, Instruction};
+pub use filter::{Encoded, Filter, Instruction};
 pub use known::{flag_bits, known_actions, known_archs, known_flags, known_operators};
 
 use oci_spec::runtime::LinuxSeccomp;

@@ -48,9 +48,10 @@ fn check_bundle(bundle: &Bundle, systemd_cgroup: bool) -> Vec<Finding> {
     others.extend(hooks::missing(bundle));
     if let Some(cgroup) = place::locate(&options, &mut report) {
         let planned = report.keep(plan::build(&plan::Input::new(&options, &cgroup)));
+        report.take(plan::compile(&bundle.spec));
         report.keep(place::plan_scope(bundle, &cgroup));
         report.take(devices(bundle));
-        if let Some((init, _)) = planned {
+        if let Some(init) = planned {
             // In our own mount namespace, as create does it: the trial has one where it may do more.
             let copied: Result<(), Error> =
                 if init.rootfs.opened_by_init { Ok(()) } else { init.rootfs.open_root() };

@@ -47,7 +47,7 @@ pub(super) fn run(
     let mut left_out: Vec<String> = Vec::new();
     for _ in 0..MOST {
         let input = plan::Input::new(options, cgroup);
-        let Err(error) = plan::build(&input).and_then(|(mut plan, _)| {
+        let Err(error) = plan::build(&input).and_then(|mut plan| {
             if plan.namespaces.new & flag::MOUNT == 0 {
                 // The paths are another container's.
                 return Ok(());

@@ -53,7 +53,7 @@ impl Container {
         }
         let program = Program::find()?;
         let bundle = Bundle::load(&self.state.bundle, false)?;
-        let (plan, _) = plan::build(&Input::of_running(&bundle, &self.state))?;
+        let plan = plan::build(&Input::of_running(&bundle, &self.state))?;
         make(&options.criu.images)?;
         let dirs = Directories::open(&options.criu, LOG)?;
         let start = Start { directories: dirs.all(), ..Start::default() };

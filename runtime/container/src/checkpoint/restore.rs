@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
+use seccomp::Encoded;
 
 use super::message::{kind, named_fd, option, pair};
 use super::program::{Program, Start};
@@ -18,7 +19,7 @@ use super::{CriuOptions, Directories, common, external, streams};
 use crate::container::Container;
 use crate::create::{CreateOptions, Creation, Running, new_state, write_pid_file};
 use crate::error::{Context, Error};
-use crate::place::Planned;
+use crate::place::{self, Planned};
 use crate::plan::InitPlan;
 use crate::process::Process;
 use crate::socket::send_fd;
@@ -46,14 +47,15 @@ pub fn restore(store: &Store, options: RestoreOptions<'_>) -> Result<Running, Er
     let program = Program::find()?;
     let dirs = Directories::open(&options.criu, LOG)?;
     let streams = streams::load(&options.criu.images)?;
-    let Planned { cgroup, init: plan, seccomp, scope } = Planned::new(&options.create)?;
+    let Planned { cgroup, init: plan, scope } = Planned::new(&options.create)?;
+    let filter = place::filter(options.create.bundle)?;
     let state = new_state(&options.create, cgroup, &plan)?;
     let (entry, _lock) = store.reserve(options.create.id)?;
     let creation =
         Creation { entry, state, scope, process: None, net_devices: None, pid_file: None };
     let mut restoration =
         Restoration { creation, options, plan, dirs, streams: Substitutes::new(&streams)? };
-    let made = restoration.make(&program, seccomp.as_ref());
+    let made = restoration.make(&program, filter.as_ref());
     let Restoration { mut creation, .. } = restoration;
     match (made, creation.process.take()) {
         (Ok(()), Some(process)) => {
@@ -76,12 +78,12 @@ struct Restoration<'a> {
 }
 
 impl Restoration<'_> {
-    fn make(&mut self, program: &Program, seccomp: Option<&seccomp::Filter>) -> Result<(), Error> {
+    fn make(&mut self, program: &Program, filter: Option<&Encoded>) -> Result<(), Error> {
         let spec = &self.options.create.bundle.spec;
         self.creation.entry.save(&self.creation.state)?;
-        if let Some(filter) = seccomp {
+        if let Some(filter) = filter {
             // For exec; init's comes with its image.
-            self.creation.entry.save_seccomp(&filter.to_bytes())?;
+            self.creation.entry.save_seccomp(filter)?;
         }
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let cgroup = self.creation.make_cgroup(resources)?;

@@ -174,7 +174,7 @@ fn drop_bounding(plan: &CapabilityPlan) -> Result<()> {
 /// The capability sets; with what loading a filter later takes, where that is needed.
 fn raise(plan: &ProcessPlan) -> Result<()> {
     let mut sets = final_sets(&plan.capabilities);
-    if plan.seccomp.is_some() && !plan.no_new_privileges {
+    if plan.filtered && !plan.no_new_privileges {
         sets.permitted |= SYS_ADMIN;
     }
     identity::capset(sets).step(|| "set capabilities")?;

@@ -24,11 +24,13 @@ pub(crate) mod time_namespace;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+pub(crate) use filter::Filter;
 pub(crate) use procfs::Procfs;
 pub(crate) use root::Root;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use seccomp::Encoded;
 
 use crate::error::{InitFailure, Os};
 use crate::hooks;
@@ -70,10 +72,14 @@ pub(crate) fn run(plan: &InitPlan, inherited: Inherited<'_>) -> ! {
     let mut channel = inherited.channel;
     let listener = inherited.listener.as_ref();
     let failure = match prepare(plan, &channel, inherited.console, listener, inherited.state) {
-        Ok(program) => match wait_for_start(channel, inherited.listener) {
+        Ok((program, filter)) => match wait_for_start(channel, inherited.listener) {
             Some(starter) => {
                 channel = starter;
-                program_failure(plan, &program, inherited.state, &channel)
+                match run_hooks("startContainer", &plan.start_container, "created", inherited.state)
+                {
+                    Ok(()) => program.exec(&plan.process, filter.as_ref(), &channel),
+                    Err(failure) => failure,
+                }
             }
             None => sys::process::exit_now(1),
         },
@@ -91,7 +97,7 @@ fn prepare(
     console: Option<OwnedFd>,
     listener: Option<&OwnedFd>,
     state: &State,
-) -> Result<program::Program> {
+) -> Result<(program::Program, Option<Filter>)> {
     let mut waiting = plan.wait_for_parent;
     if plan.wait_at_once {
         proceed(channel, &mut waiting)?;
@@ -182,8 +188,12 @@ fn prepare(
         sys::process::set_dumpable(true).step(|| "prctl PR_SET_DUMPABLE")?;
     }
     channel.send(&Message::Ready).step(|| "report to the runtime")?;
+    if plan.process.filtered {
+        let filter = Filter { program: receive_filter(channel)?, rootless: plan.open_to_owner };
+        return Ok((program, Some(filter)));
+    }
     receive_proceed(channel)?;
-    Ok(program)
+    Ok((program, None))
 }
 
 /// Lets the parent, which has the privileges, make a mount translate ids.
@@ -236,6 +246,13 @@ pub(crate) fn receive_proceed(channel: &Channel) -> Result<()> {
     }
 }
 
+fn receive_filter(channel: &Channel) -> Result<Encoded> {
+    match channel.receive().step(|| "wait for the runtime")? {
+        Some(Message::Filter(filter)) => Ok(filter),
+        _ => sys::process::exit_now(1),
+    }
+}
+
 /// The channel over which the start was asked for; none when nobody will ask.
 fn wait_for_start(channel: Channel, listener: Option<OwnedFd>) -> Option<Channel> {
     let starter = match listener {
@@ -257,19 +274,6 @@ fn wait_for_start(channel: Channel, listener: Option<OwnedFd>) -> Option<Channel
     match starter.receive() {
         Ok(Some(Message::Start)) => Some(starter),
         _ => None,
-    }
-}
-
-/// Starts the program; what comes back is why that failed.
-fn program_failure(
-    plan: &InitPlan,
-    program: &program::Program,
-    state: &State,
-    channel: &Channel,
-) -> InitFailure {
-    match run_hooks("startContainer", &plan.start_container, "created", state) {
-        Ok(()) => program.exec(&plan.process, channel),
-        Err(failure) => failure,
     }
 }
 

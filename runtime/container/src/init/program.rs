@@ -8,7 +8,8 @@ use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::sys::stat::{Mode, SFlag, fstat, stat};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::{Result, Step, failure, filter};
+use super::filter::{self, Filter};
+use super::{Result, Step, failure};
 use crate::error::{InitFailure, Os};
 use crate::plan::ProcessPlan;
 use crate::sync::Channel;
@@ -100,8 +101,13 @@ fn read_passwd() -> Option<Vec<u8>> {
 
 impl Program {
     /// Becomes the program. What comes back is why it could not.
-    pub fn exec(&self, plan: &ProcessPlan, channel: &Channel) -> InitFailure {
-        match self.try_exec(plan, channel) {
+    pub fn exec(
+        &self,
+        plan: &ProcessPlan,
+        filter: Option<&Filter>,
+        channel: &Channel,
+    ) -> InitFailure {
+        match self.try_exec(plan, filter, channel) {
             Ok(errno) => {
                 let name = String::from_utf8_lossy(self.path.as_bytes());
                 failure(format!("exec {name}: {}", Os(errno)))
@@ -110,7 +116,12 @@ impl Program {
         }
     }
 
-    fn try_exec(&self, plan: &ProcessPlan, channel: &Channel) -> Result<Errno> {
+    fn try_exec(
+        &self,
+        plan: &ProcessPlan,
+        filter: Option<&Filter>,
+        channel: &Channel,
+    ) -> Result<Errno> {
         sys::process::reset_signals().step(|| "reset signals")?;
         for fd in 3..3 + plan.preserve_fds as i32 {
             sys::file::keep_on_exec(fd).step(|| format!("pass on descriptor {fd}"))?;
@@ -119,7 +130,9 @@ impl Program {
         let env =
             plan.env.iter().filter(|v| self.home.is_none() || !v.to_bytes().starts_with(b"HOME="));
         let env: Vec<&CStr> = env.chain(&self.home).map(CString::as_c_str).collect();
-        filter::load(plan, channel)?;
+        if let Some(filter) = filter {
+            filter::load(filter, plan, channel)?;
+        }
         Ok(sys::process::execve(&self.path, &args, &env))
     }
 }

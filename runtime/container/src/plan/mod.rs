@@ -34,9 +34,10 @@ pub(crate) use mount::{Filesystem, MountPlan, Name, Source, may_cover};
 pub(crate) use namespace::{Namespaces, flag};
 pub(crate) use net_device::NetDevice;
 pub(crate) use owner::cgroup_owner;
-pub(crate) use process::{CapabilityPlan, ProcessPlan, SeccompPlan};
+pub(crate) use process::{CapabilityPlan, ProcessPlan};
 pub(crate) use rootfs::RootfsPlan;
 pub(crate) use scheduling::{CpusPlan, SchedulerPlan, SchedulingPlan, every_cpu};
+pub(crate) use seccomp::compile;
 pub(crate) use sysctl::Sysctl;
 
 use crate::agent::Agent;
@@ -119,9 +120,9 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Checks the whole configuration and opens what the child will need of the host. The error is all
-/// that is wrong.
-pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Filter>), Error> {
+/// Checks the whole configuration, but for what [`compile`] finds in the seccomp profile, and opens
+/// what the child will need of the host. The error is all that is wrong.
+pub(crate) fn build(input: &Input<'_>) -> Result<InitPlan, Error> {
     let spec = &input.bundle.spec;
     let mut report = Report::default();
     report.take(check_version(spec.version()));
@@ -142,7 +143,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
     if let Some(process) = &process {
         report.take(namespaces.check_user(process));
     }
-    let (filter, agent) = report.take(seccomp::plan(linux, &input.bundle.path));
+    let agent = report.take(seccomp::plan(linux, &input.bundle.path));
     if let Some(resources) = linux.resources() {
         report.take(input.cgroup.check(resources));
     }
@@ -175,7 +176,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
         start_container: hook::list(hooks, Hooks::start_container),
         rootfs,
         process: {
-            process.seccomp = filter.as_ref().map(SeccompPlan::from);
+            process.filtered = linux.seccomp().is_some();
             process.scheduling.memory_policy = memory_policy;
             process.scheduling.personality = personality;
             process
@@ -183,7 +184,7 @@ pub(crate) fn build(input: &Input<'_>) -> Result<(InitPlan, Option<::seccomp::Fi
         agent,
         namespaces,
     });
-    report.finish(plan).map(|plan| (plan, filter))
+    report.finish(plan)
 }
 
 fn process(input: &Input<'_>) -> Result<ProcessPlan, Error> {

@@ -26,7 +26,8 @@ pub(crate) struct ProcessPlan {
     /// The kernel's number of the resource, its name, soft and hard limit.
     pub rlimits: Vec<(u32, String, u64, u64)>,
     pub no_new_privileges: bool,
-    pub seccomp: Option<SeccompPlan>,
+    /// A seccomp filter is loaded last.
+    pub filtered: bool,
     pub apparmor: Option<String>,
     pub selinux: Option<String>,
     pub oom_score_adj: Option<i32>,
@@ -41,30 +42,6 @@ const OOM_SCORES: std::ops::RangeInclusive<i32> = -1000..=1000;
 
 /// What engines take. Of its first digit the kernel makes nothing, of more a mask that nobody meant.
 const MAX_UMASK: u32 = 0o7777;
-
-/// A compiled profile, as seccomp(2) takes it.
-#[derive(Debug)]
-pub(crate) struct SeccompPlan {
-    /// `sock_filter`s, 8 bytes each.
-    pub instructions: Vec<u8>,
-    pub flags: u32,
-    /// The runtime may take a descriptor from this process, without being its parent or root, only
-    /// when the process is dumpable.
-    pub dumpable: bool,
-}
-
-impl From<&seccomp::Filter> for SeccompPlan {
-    fn from(filter: &seccomp::Filter) -> SeccompPlan {
-        let mut instructions = Vec::with_capacity(filter.instructions.len() * 8);
-        for one in &filter.instructions {
-            instructions.extend_from_slice(&one.code.to_ne_bytes());
-            instructions.extend_from_slice(&[one.jt, one.jf]);
-            instructions.extend_from_slice(&one.k.to_ne_bytes());
-        }
-        let dumpable = filter.notify && !nix::unistd::geteuid().is_root();
-        SeccompPlan { instructions, flags: filter.flags, dumpable }
-    }
-}
 
 /// The five sets, a bit a capability.
 #[derive(Debug, Default, Clone, Copy)]
@@ -153,7 +130,7 @@ pub(crate) fn plan(
             .take(capabilities(&field("capabilities"), process.capabilities().as_ref())),
         rlimits: report.take(rlimits(process)),
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
-        seccomp: None,
+        filtered: false,
         apparmor: text(process.apparmor_profile()),
         selinux: text(process.selinux_label()),
         oom_score_adj: process.oom_score_adj(),

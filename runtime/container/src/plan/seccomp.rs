@@ -1,25 +1,29 @@
-//! The seccomp profile, compiled, and the agent that it leaves system calls to.
+//! The seccomp profile, and the agent that it leaves system calls to.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ::seccomp::Encoded;
 use nix::sys::socket::UnixAddr;
-use oci_spec::runtime::{Linux, LinuxSeccomp, LinuxSeccompAction};
+use oci_spec::runtime::{Linux, LinuxSeccomp, LinuxSeccompAction, Spec};
 
 use crate::agent::Agent;
 use crate::error::Error;
 use crate::report::Report;
 
-/// Compiles `linux.seccomp`; a relative path in it is one below `bundle`.
-pub(crate) fn plan(
-    linux: &Linux,
-    bundle: &Path,
-) -> Result<(Option<::seccomp::Filter>, Option<Agent>), Error> {
-    let Some(profile) = linux.seccomp() else { return Ok((None, None)) };
+/// Compiles `linux.seccomp`, for which there is time while init works.
+pub(crate) fn compile(spec: &Spec) -> Result<Option<Encoded>, Error> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    Ok(profile.map(::seccomp::compile).transpose()?.map(|filter| filter.encode()))
+}
+
+/// Checks what `linux.seccomp` says of an agent; a relative path in it is one below `bundle`.
+pub(crate) fn plan(linux: &Linux, bundle: &Path) -> Result<Option<Agent>, Error> {
+    let Some(profile) = linux.seccomp() else { return Ok(None) };
     let mut report = Report::default();
     let agent = report.take(agent(profile, bundle));
-    let filter = report.keep(::seccomp::compile(profile));
-    let notify = filter.as_ref().is_some_and(|filter| filter.notify);
+    let mut rules = profile.syscalls().iter().flatten();
+    let notify = rules.any(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify);
     if notify && profile.listener_path().as_ref().is_none_or(|path| path.as_os_str().is_empty()) {
         let reason = "missing: SCMP_ACT_NOTIFY needs an agent that answers";
         report.add("linux.seccomp.listenerPath", reason);
@@ -32,7 +36,7 @@ pub(crate) fn plan(
     }
     // Without the action, nobody is to be told (runtime-spec).
     let agent = agent.filter(|_| notify);
-    report.finish(filter.map(|filter| (Some(filter), agent)))
+    report.finish(Some(agent))
 }
 
 /// The processes of a caller who is not root become dumpable under the filter, so that their listener
