@@ -181,7 +181,14 @@ impl Store {
             let mut shares = ids.chunks(share);
             let own = shares.next().unwrap_or_default();
             let workers: Vec<_> = shares
-                .map(|ids| (ids, thread::Builder::new().spawn_scoped(scope, move || part(ids))))
+                .map(|ids| {
+                    let work = move || {
+                        // Descriptors of its own: nothing is shared that would have to be locked.
+                        let _ = sys::process::unshare(nix::libc::CLONE_FILES as u64);
+                        part(ids)
+                    };
+                    (ids, thread::Builder::new().spawn_scoped(scope, work))
+                })
                 .collect();
             let mut all = part(own)?;
             for (ids, worker) in workers {
