@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::bundle::Bundle;
 use crate::case::{Case, Failure, Need, Outcome, Peer};
 use crate::env::Env;
 use crate::{ensure, ensure_eq};
@@ -12,6 +13,13 @@ use crate::{ensure, ensure_eq};
 pub const CASES: &[Case] = &[
     Case::new("process/every-rlimit", every_rlimit)
         .not_on(&[(Peer::Crun, "crun runs here with a library that sets its memory lock limit")]),
+    Case::new("process/every-rlimit-of-exec", every_rlimit_of_exec).not_on(&[
+        (
+            Peer::Runc,
+            "Go raises the number of open files now and then after runc has set it: runc#4195",
+        ),
+        (Peer::Crun, "crun runs here with a library that sets its memory lock limit"),
+    ]),
     Case::new("process/umask-of-exec", umask).not_on(&[
         (Peer::Runc, "runc keeps it for exec since 1.2"),
         (Peer::Crun, "crun 1.8.1 does not keep it for exec"),
@@ -28,11 +36,12 @@ pub const CASES: &[Case] = &[
     Case::new("process/what-is-for-windows-is-ignored", windows),
 ];
 
-fn every_rlimit(env: &mut Env) -> Outcome {
+/// Each limit's name, its row in /proc/PID/limits, and a soft and a hard value.
+fn every_limit(env: &Env) -> [(&'static str, &'static str, u64, u64); 16] {
     // Without the privilege no hard limit can be raised, and these two begin at 0.
     let may = env.shared.host.lacks(Need::SysResource).is_none();
     let (low, high) = if may { (3, 5) } else { (0, 0) };
-    let limits = [
+    [
         ("RLIMIT_CPU", "Max cpu time", 1000, 2000),
         ("RLIMIT_FSIZE", "Max file size", 1 << 30, 1 << 31),
         ("RLIMIT_DATA", "Max data size", 1 << 30, 1 << 31),
@@ -49,21 +58,35 @@ fn every_rlimit(env: &mut Env) -> Outcome {
         ("RLIMIT_NICE", "Max nice priority", low, high),
         ("RLIMIT_RTPRIO", "Max realtime priority", low, high),
         ("RLIMIT_RTTIME", "Max realtime timeout", 1_000_000, 2_000_000),
-    ];
-    let given = |(name, _, soft, hard): &(&str, &str, u64, u64)| json!({"type": name, "soft": soft, "hard": hard});
+    ]
+}
+
+fn with_every_limit(env: &Env) -> Result<Bundle, Failure> {
+    let given = |(name, _, soft, hard)| json!({"type": name, "soft": soft, "hard": hard});
     let mut bundle = env.bundle()?;
-    bundle.set("/process/rlimits", json!(limits.iter().map(given).collect::<Vec<_>>()))?;
-    let check = |report: &Value, whose: &str| -> Outcome {
-        for (name, row, soft, hard) in &limits {
-            let wanted = json!([soft.to_string(), hard.to_string()]);
-            ensure_eq!(report["limits"][*row], wanted, "{name} of {whose}");
-        }
-        Ok(())
-    };
-    check(&env.probe(&mut bundle)?, "init")?;
+    bundle.set("/process/rlimits", every_limit(env).map(given).into())?;
+    Ok(bundle)
+}
+
+fn check_every_limit(env: &Env, report: &Value) -> Outcome {
+    for (name, row, soft, hard) in every_limit(env) {
+        ensure_eq!(report["limits"][row], json!([soft.to_string(), hard.to_string()]), "{name}");
+    }
+    Ok(())
+}
+
+fn every_rlimit(env: &mut Env) -> Outcome {
+    let mut bundle = with_every_limit(env)?;
+    let report = env.probe(&mut bundle)?;
+    check_every_limit(env, &report)
+}
+
+fn every_rlimit_of_exec(env: &mut Env) -> Outcome {
+    let mut bundle = with_every_limit(env)?;
     bundle.args(&["sleep", "1000"]);
     let id = env.detach(&bundle, "d", &[])?;
-    check(&env.exec_probe(&id, &[])?, "exec")
+    let report = env.exec_probe(&id, &[])?;
+    check_every_limit(env, &report)
 }
 
 /// `exec` of the probe by a process file with this in it.
