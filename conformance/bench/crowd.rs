@@ -106,6 +106,7 @@ impl Crowd<'_> {
         self.runs(&format!("run beside {HALF}"), figures)?;
         figures.add(&format!("processes left by {HALF}"), "", name, self.processes()? as f64);
         self.start(HALF..FULL)?;
+        sleep(SETTLE);
         for _ in 0..SAMPLES {
             let time = self.time(&["list"])?;
             figures.add(&format!("list of {FULL}"), "ms", name, time);

@@ -28,6 +28,7 @@ const USAGE: &str = "\
 Usage: bench runtime|images [OPTION]...
 
   runtime    ghost-runc beside crun, runc and youki, those that are installed, and the floor
+             (youki by 'cargo install --features v1,v2,seccomp youki')
 
   --rounds N           rounds of the interleaved figures (30)
   --view host|v2       one view of control groups only; both else

@@ -66,7 +66,9 @@ fn table(text: &mut String, outcome: &Outcome) -> Result<(), Failure> {
         }
         writeln!(text)?;
         for (name, why) in &figure.missing {
-            notes.push(format!("{name} has no \"{}\": {why}", figure.name));
+            // youki writes a stack trace behind its reason.
+            let reason = why.lines().next().unwrap_or_default();
+            notes.push(format!("{name} has no \"{}\": {reason}", figure.name));
         }
     }
     writeln!(text)?;
