@@ -14,6 +14,15 @@ use crate::hierarchy::Hierarchy;
 use crate::plan::{Write, bounds, v1, v2};
 use crate::{Cgroup, Error, Mode, Result, devices};
 
+/// Which devices a new cgroup's processes may use.
+#[derive(Debug)]
+#[must_use]
+pub struct DeviceRules {
+    rules: Vec<devices::Rule>,
+    /// Nobody has any installed there.
+    fresh: bool,
+}
+
 impl Cgroup {
     /// Says whether [`Cgroup::create`] takes all values, without asking the kernel.
     ///
@@ -43,39 +52,50 @@ impl Cgroup {
         }
     }
 
-    /// Makes the directories, enables the v2 controllers on the way to them, writes the limits and
-    /// installs the device rules: those of `resources`, then the ones every container gets.
+    /// Makes the directories, enables the v2 controllers on the way to them and writes the limits. The
+    /// device rules, those of `resources` and then the ones every container gets, are for
+    /// [`Cgroup::restrict`].
     ///
     /// # Errors
     ///
     /// [`Error::NotEmpty`] when a directory is there already and has processes; an invalid value, or
     /// a limit that can't be set. What was made is removed again.
-    pub fn create(&self, resources: Option<&LinuxResources>) -> Result<()> {
+    pub fn create(&self, resources: Option<&LinuxResources>) -> Result<DeviceRules> {
         let mut errors = Vec::new();
         let writes = resources.map(|given| self.writes(given, &mut errors)).unwrap_or_default();
         Error::all(errors)?;
         let rules = devices::rules(resources)?;
         let mut made = Made(Vec::new());
-        let result = self.fill(resources, &writes, &rules, &mut made);
+        let result = self.fill(resources, &writes, &mut made);
         if result.is_err() {
             made.remove();
         }
-        result
+        result.map(|fresh| DeviceRules { rules, fresh })
     }
 
+    /// Installs the device rules of a cgroup that was just made. The kernel takes a while to check a v2
+    /// program, which a first process in there can spend on what needs no device: nodes may be made by
+    /// all rules.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses them; an unprivileged caller goes without.
+    pub fn restrict(&self, rules: &DeviceRules) -> Result<()> {
+        self.set_devices(&rules.rules, rules.fresh)
+    }
+
+    /// Says whether all directories are new.
     fn fill(
         &self,
         resources: Option<&LinuxResources>,
         writes: &[Write],
-        rules: &[devices::Rule],
         made: &mut Made,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut fresh = true;
         for hierarchy in &self.hierarchies {
             fresh &= self.make(hierarchy, resources, writes, made)?;
         }
-        self.write(writes)?;
-        self.set_devices(rules, fresh)
+        self.write(writes).map(|()| fresh)
     }
 
     /// Makes one directory, or takes the empty one that is there; says whether it is new.

@@ -36,6 +36,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use create::DeviceRules;
 pub use error::{Error, Result};
 pub use hierarchy::Hierarchy;
 pub use membership::places_of;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::SystemTime;
 
-use cgroup::{Cgroup, ScopePlan};
+use cgroup::{Cgroup, DeviceRules, ScopePlan};
 use nix::errno::Errno;
 use nix::libc::SIGKILL;
 use nix::sys::socket::{
@@ -146,8 +146,7 @@ fn launch(
     options.bundle.warn();
     let state = new_state(&options, cgroup, &plan)?;
     let (entry, _lock) = store.reserve(options.id)?;
-    let mut creation =
-        Creation { entry, state, scope, process: None, net_devices: None, pid_file: None };
+    let mut creation = Creation::new(entry, state, scope);
     let listener = with_socket.then(|| listen_at(&creation.entry.socket())).transpose();
     let made = listener.and_then(|listener| creation.make(options, &mut plan, listener));
     match (made, creation.process.take()) {
@@ -167,12 +166,26 @@ pub(crate) struct Creation<'a> {
     pub state: State,
     /// How systemd is to make the cgroup, where it does.
     pub scope: Option<ScopePlan>,
+    /// Until they are installed.
+    device_rules: Option<DeviceRules>,
     pub process: Option<Process>,
-    pub net_devices: Option<network::Moved>,
-    pub pid_file: Option<&'a Path>,
+    net_devices: Option<network::Moved>,
+    pid_file: Option<&'a Path>,
 }
 
 impl<'a> Creation<'a> {
+    pub fn new(entry: Entry, state: State, scope: Option<ScopePlan>) -> Creation<'a> {
+        Creation {
+            entry,
+            state,
+            scope,
+            device_rules: None,
+            process: None,
+            net_devices: None,
+            pid_file: None,
+        }
+    }
+
     fn make(
         &mut self,
         options: CreateOptions<'a>,
@@ -244,7 +257,8 @@ impl<'a> Creation<'a> {
         Ok(channel)
     }
 
-    /// Makes the cgroup, but for a systemd scope; the v2 directory that init is to be born in.
+    /// Makes the cgroup, but for a systemd scope and device rules; the v2 directory that init is to be
+    /// born in.
     pub fn make_cgroup(
         &mut self,
         resources: Option<&LinuxResources>,
@@ -252,12 +266,13 @@ impl<'a> Creation<'a> {
         if self.scope.is_some() {
             return Ok(None);
         }
-        self.state.cgroup.create(resources)?;
+        self.device_rules = Some(self.state.cgroup.create(resources)?);
         self.state.owns_cgroup = true;
         Ok(self.state.cgroup.unified_dir()?)
     }
 
-    /// Gets init into the cgroup, as far as it is not there, and gives that to whom it belongs.
+    /// Gets init into the cgroup, as far as it is not there, with its device rules, and gives that to whom
+    /// it belongs.
     pub fn place(&mut self, pid: Pid, spec: &Spec) -> Result<(), Error> {
         if let Some(scope) = &self.scope {
             // Only with a process can it be started. Not before that is it ours to remove.
@@ -265,6 +280,9 @@ impl<'a> Creation<'a> {
             self.state.owns_cgroup = true;
             self.entry.save(&self.state)?;
         } else {
+            if let Some(rules) = self.device_rules.take() {
+                self.state.cgroup.restrict(&rules)?;
+            }
             self.state.cgroup.join(pid)?;
         }
         match plan::cgroup_owner(spec) {

@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 
-use crate::ground::{Ground, everywhere, on_v1, on_v2, resources};
+use crate::ground::{Ground, create, everywhere, on_v1, on_v2, resources};
 
 const DENY_ALL: &str = r#"{"devices":[{"allow":false,"access":"rwm"}]}"#;
 const KMSG: &str = r#"{"devices":[{"allow":false,"access":"rwm"},
@@ -102,7 +102,7 @@ fn one_program_is_attached() {
         assert_eq!(second.len(), 1);
         assert_ne!(first, second);
         // An empty directory that is there already is taken, and so are its rules' places.
-        ground.cgroup.create(Some(&resources(DENY_ALL))).unwrap();
+        create(&ground.cgroup, DENY_ALL);
         assert_eq!(attached().len(), 1);
         assert!(!ground.shell(READ));
     });

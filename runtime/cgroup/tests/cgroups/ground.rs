@@ -120,6 +120,12 @@ fn unless(name: &str, reason: &str, met: bool) -> bool {
     met
 }
 
+/// Makes a cgroup, with its device rules.
+pub fn create(cgroup: &Cgroup, json: &str) {
+    let rules = cgroup.create(Some(&resources(json))).unwrap();
+    cgroup.restrict(&rules).unwrap();
+}
+
 /// A place for one container, cleared away at the end.
 pub struct Ground {
     pub cgroup: Cgroup,
@@ -138,7 +144,7 @@ impl Ground {
     /// The place, made with these resources.
     pub fn made(name: &str, json: &str) -> Ground {
         let ground = Ground::new(name);
-        ground.cgroup.create(Some(&resources(json))).unwrap();
+        create(&ground.cgroup, json);
         ground
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::ground::{
-    Ground, Process, as_nobody, bare, everywhere, join_all, resources, told, with_unified,
+    Ground, Process, as_nobody, bare, create, everywhere, join_all, resources, told, with_unified,
 };
 use cgroup::{Cgroup, Error, Mode};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
@@ -58,7 +58,7 @@ fn a_relative_path_counts_from_our_own_cgroup() {
         }
         let saved = serde_json::to_string(&cgroup).unwrap();
         assert_eq!(serde_json::from_str::<Cgroup>(&saved).unwrap(), cgroup);
-        cgroup.create(None).unwrap();
+        create(&cgroup, "{}");
         cgroup.remove().unwrap();
     });
 }
@@ -77,7 +77,7 @@ fn refuses_a_directory_with_processes() {
         assert_eq!(ground.cgroup.pids().unwrap(), [process.pid().as_raw()]);
         drop(process);
         // An empty one is taken as it is.
-        ground.cgroup.create(None).unwrap();
+        create(&ground.cgroup, "{}");
         ground.cgroup.freeze().unwrap();
         let error = ground.cgroup.create(None).unwrap_err();
         assert!(matches!(error, Error::Frozen { .. }), "{error}");
@@ -272,8 +272,8 @@ fn without_privileges_it_does_without() {
         };
         let cgroup = place(None);
         assert!(cgroup.hierarchies().is_empty() && !cgroup.inherited().is_empty());
-        cgroup.create(None).unwrap();
-        cgroup.create(Some(&resources(r#"{"devices":[{"allow":false,"access":"rwm"}]}"#))).unwrap();
+        create(&cgroup, "{}");
+        create(&cgroup, r#"{"devices":[{"allow":false,"access":"rwm"}]}"#);
         assert!(cgroup.inherited().iter().all(|one| !one.dir().ends_with("cgroup-test-rootless")));
         assert!(cgroup.unified_dir().unwrap().is_none());
         join_all(&cgroup, nix::unistd::getpid());

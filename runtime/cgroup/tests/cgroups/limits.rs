@@ -1,6 +1,8 @@
 //! Limits, read back from the kernel.
 
-use crate::ground::{Ground, Process, bare, join_all, on_v1, on_v2, on_v2_with, resources, told};
+use crate::ground::{
+    Ground, Process, bare, create, join_all, on_v1, on_v2, on_v2_with, resources, told,
+};
 use cgroup::{Cgroup, Error, Mode};
 
 /// What runc 1.1 was seen to make of these on both versions is in the tests.
@@ -219,7 +221,7 @@ fn v2_does_with_less_below_a_cgroup_with_processes() {
         let parent = ground.process();
         let inner = ground.cgroup.hierarchies()[0].path().join("inner");
         let inner = Cgroup::locate(Mode::V2, Some(&inner), "id").unwrap();
-        inner.create(None).unwrap();
+        create(&inner, "{}");
         // It takes processes from anywhere, as it would not if the parent had become threaded.
         let process = Process::start(&["sleep", "600"]);
         join_all(&inner, process.pid());
@@ -241,7 +243,7 @@ fn v2_limits_threads_below_a_cgroup_with_processes() {
         let process = ground.process();
         let inner = ground.cgroup.hierarchies()[0].path().join("inner");
         let inner = Cgroup::locate(Mode::V2, Some(&inner), "id").unwrap();
-        inner.create(Some(&resources(r#"{"pids":{"limit":5}}"#))).unwrap();
+        create(&inner, r#"{"pids":{"limit":5}}"#);
         join_all(&inner, process.pid());
         let max = std::fs::read_to_string(inner.path_of("").unwrap().join("pids.max")).unwrap();
         assert_eq!(max, "5\n");
@@ -266,7 +268,7 @@ fn v2_can_be_threaded_without_memory_limits() {
             matches!(&result, Err(Error::Threaded { kind, .. }) if kind == "domain invalid"),
             "{result:?}"
         );
-        inner.create(None).unwrap();
+        create(&inner, "{}");
         let kind = std::fs::read_to_string(inner.path_of("").unwrap().join("cgroup.type")).unwrap();
         assert_eq!(kind, "threaded\n");
         inner.remove().unwrap();

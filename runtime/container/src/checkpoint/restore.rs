@@ -51,8 +51,7 @@ pub fn restore(store: &Store, options: RestoreOptions<'_>) -> Result<Running, Er
     let filter = place::filter(options.create.bundle)?;
     let state = new_state(&options.create, cgroup, &plan)?;
     let (entry, _lock) = store.reserve(options.create.id)?;
-    let creation =
-        Creation { entry, state, scope, process: None, net_devices: None, pid_file: None };
+    let creation = Creation::new(entry, state, scope);
     let mut restoration =
         Restoration { creation, options, plan, dirs, streams: Substitutes::new(&streams)? };
     let made = restoration.make(&program, filter.as_ref());
