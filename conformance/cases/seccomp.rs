@@ -1,5 +1,7 @@
 //! Seccomp profiles: what is denied is denied with the right errno or signal, what is allowed works.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
@@ -46,6 +48,8 @@ pub const CASES: &[Case] = &[
     Case::new("seccomp/rules-at-odds-are-found-before-the-hooks", at_odds)
         .not_on(&[(Peer::Runc, "found after them"), (Peer::Crun, "found after them")]),
     Case::new("seccomp/exec-is-filtered-too", exec),
+    Case::new("seccomp/exec-refuses-a-damaged-filter", damaged)
+        .not_on(&[(Peer::Runc, "it keeps none"), (Peer::Crun, "it is not looked at")]),
     Case::new("seccomp/docker-default-profile", docker_profile),
     Case::new("seccomp/podman-default-profile", podman_profile),
 ];
@@ -544,15 +548,24 @@ fn at_odds(env: &mut Env) -> Outcome {
     let compare = json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]);
     let other = json!({"names": ["getppid"], "action": "SCMP_ACT_KILL", "args": compare});
     profile["syscalls"][0]["args"] = compare;
-    profile["syscalls"] = json!([profile["syscalls"][0], other]);
+    // Enough rules for init to be quicker than their check.
+    let rule = |value| {
+        let args = json!([{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]);
+        json!({"names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "args": args})
+    };
+    let mut rules: Vec<Value> = (0..2000).map(rule).collect();
+    rules.extend([profile["syscalls"][0].take(), other]);
+    profile["syscalls"] = json!(rules);
     let mut bundle = calling(env, profile, GETPPID)?;
     let marker = env.dir.join("hooked");
     let hook = json!({"path": "/bin/touch", "args": ["touch", marker]});
-    bundle.set("/hooks", json!({"createRuntime": [hook]}))?;
-    let output = env.run(&bundle)?.exits(1)?;
-    ensure!(output.stderr.contains("conflicts"), "{output}");
-    ensure!(!marker.exists(), "the hook has run");
-    env.nothing_left()?;
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        bundle.set("/hooks", json!({kind: [hook]}))?;
+        let output = env.run(&bundle)?.exits(1)?;
+        ensure!(output.stderr.contains("conflicts"), "{kind}: {output}");
+        ensure!(!marker.exists(), "the {kind} hook has run");
+        env.nothing_left()?;
+    }
     // With another error, both are told at once.
     bundle.set("/process/oomScoreAdj", json!(1001))?;
     let output = env.run(&bundle)?.exits(1)?;
@@ -567,6 +580,20 @@ fn exec(env: &mut Env) -> Outcome {
     let id = env.detach(&bundle, "d", &[])?;
     let output = env.exec(&id, &[], &["/bin/rawcall", "110"]).ok()?;
     ensure_eq!(output.stdout, "EPERM\n", "getppid");
+    Ok(())
+}
+
+fn damaged(env: &mut Env) -> Outcome {
+    let mut bundle = env.bundle()?;
+    bundle.set("/linux/seccomp", deny(&["getppid"], json!({})))?.args(&["sleep", "1000"]);
+    let id = env.detach(&bundle, "d", &[])?;
+    let file = env.root().join(&id).join("seccomp.bpf");
+    for content in [&b""[..], b"odd", &[0xff; 64]] {
+        fs::write(&file, content)?;
+        let output = env.exec(&id, &[], &["true"]).exits(255)?;
+        let wanted = format!("state of container {id}: {}: ", file.display());
+        ensure!(output.stderr.contains(&wanted), "{content:?}: {output}");
+    }
     Ok(())
 }
 

@@ -199,6 +199,8 @@ impl<'a> Creation<'a> {
             let path = self.entry.file(readiness::DIRECTORY);
             readiness::make_directory(&path).context(|| "make the notify directory")?;
         }
+        // Else it is compiled while init works: it may turn out to be wrong.
+        let early = plan.reaches_out().then(|| place::filter(options.bundle)).transpose()?;
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
         let born_in = self.make_cgroup(resources)?;
         self.entry.save(&self.state)?;
@@ -235,7 +237,7 @@ impl<'a> Creation<'a> {
         if plan.wait_for_parent {
             proceed(&channel)?;
         }
-        let filter = place::filter(options.bundle)?;
+        let filter = early.map_or_else(|| place::filter(options.bundle), Ok)?;
         if let Some(filter) = &filter {
             self.entry.save_seccomp(filter)?;
         }

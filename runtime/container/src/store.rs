@@ -11,6 +11,7 @@ mod lock;
 mod removal;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::num::NonZero;
@@ -379,16 +380,18 @@ impl Entry {
 
     pub fn load(&self) -> Result<State, Error> {
         let Some(text) = self.read(STATE)? else { return Err(Error::NotFound) };
-        let failed = |reason: String| {
-            let reason = format!("{}: {reason}", self.path.join(STATE).display());
-            Error::State { id: self.id.clone(), reason }
-        };
+        let failed = |reason: String| self.damaged(STATE, &reason);
         let state: State =
             serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
         if state.id != self.id {
             return Err(failed(format!("it is of container {:?}", state.id)));
         }
         Ok(state)
+    }
+
+    fn damaged(&self, name: &str, reason: &dyn fmt::Display) -> Error {
+        let reason = format!("{}: {reason}", self.path.join(name).display());
+        Error::State { id: self.id.clone(), reason }
     }
 
     pub fn save(&self, state: &State) -> Result<(), Error> {
@@ -414,7 +417,8 @@ impl Entry {
     }
 
     pub fn load_seccomp(&self) -> Result<Option<Encoded>, Error> {
-        Ok(self.read(SECCOMP)?.map(Encoded::read).transpose()?)
+        let read = |bytes| Encoded::read(bytes).map_err(|error| self.damaged(SECCOMP, &error));
+        self.read(SECCOMP)?.map(read).transpose()
     }
 
     /// The directory, for another process that has none of our descriptors.
@@ -427,7 +431,8 @@ impl Entry {
         self.file(SOCKET)
     }
 
-    /// A short path to something in the directory.
+    /// A short path to something in the directory, for the first thread: the workers of a list have
+    /// descriptors of their own.
     pub fn file(&self, name: &str) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.dir.as_raw_fd()))
     }

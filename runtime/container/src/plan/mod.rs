@@ -82,6 +82,16 @@ pub(crate) struct InitPlan {
     pub agent: Option<Agent>,
 }
 
+impl InitPlan {
+    /// Before init is ready, something may have changed that is not this container's alone.
+    pub fn reaches_out(&self) -> bool {
+        let named = self.hostname.is_some() || self.domainname.is_some();
+        let in_others = self.namespaces.needs_intermediate()
+            && (named || !self.sysctls.is_empty() || self.namespaces.new & flag::MOUNT == 0);
+        in_others || !self.create_container.is_empty() || !self.net_devices.is_empty()
+    }
+}
+
 /// What the plan is made from, beside the bundle.
 pub(crate) struct Input<'a> {
     pub bundle: &'a Bundle,
