@@ -29,10 +29,9 @@ use crate::process::{Process, Stat, describe};
 use crate::readiness;
 use crate::spawn::{self, Handover};
 use crate::start;
-use crate::store::{Defaults, Entry, State, Store};
+use crate::store::{Defaults, Entry, State, Store, Unread};
 use crate::sync::{Channel, Message};
 use crate::time::rfc3339;
-use crate::update;
 
 /// The version of the runtime-spec that states are written in.
 pub const OCI_VERSION: &str = "1.3.0";
@@ -423,6 +422,9 @@ pub(crate) fn new_state(
     let hooks = spec.hooks().as_ref();
     let linux = spec.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let resources =
+        resources.map(|given| Unread::new(options.id, "resources", given)).transpose()?;
+    let process = spec.process().as_ref().map(Defaults::from).unwrap_or_default();
     Ok(State {
         id: options.id.to_owned(),
         oci_version: OCI_VERSION.to_owned(),
@@ -438,12 +440,12 @@ pub(crate) fn new_state(
             .flatten()
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect(),
-        resources: update::saved(options.id, resources)?,
+        resources: resources.filter(|kept| !kept.is_empty_object()),
         cgroup,
         owns_cgroup: false,
         ready: false,
         own_keyring: !options.no_new_keyring,
-        process: spec.process().as_ref().map(Defaults::from).unwrap_or_default(),
+        process: Unread::new(options.id, "process", &process)?,
         memory_policy: linux.and_then(|linux| linux.memory_policy().clone()),
         personality: linux.and_then(|linux| linux.personality().clone()),
         intel_rdt: plan.intel_rdt.as_ref().map(|plan| plan.groups.clone()),

@@ -20,6 +20,7 @@ use crate::oom_score::LentScore;
 use crate::plan::{self, ProcessPlan, flag};
 use crate::process::{Process, describe};
 use crate::spawn;
+use crate::store::Defaults;
 use crate::sync::{Channel, Message};
 use wait::{End, await_word};
 
@@ -73,7 +74,7 @@ impl Container {
             _ => {}
         }
         let has_console = options.console_socket.is_some();
-        let process = self.with_defaults(options.process);
+        let process = self.with_defaults(options.process)?;
         let mut plan = plan::exec_process(
             &process,
             self.state.memory_policy.as_ref(),
@@ -112,37 +113,40 @@ impl Container {
     }
 
     /// What the process leaves out is as for the container's init, as in runc.
-    fn with_defaults(&self, mut process: oci_spec::runtime::Process) -> oci_spec::runtime::Process {
-        let of_init = &self.state.process;
+    fn with_defaults(
+        &self,
+        mut process: oci_spec::runtime::Process,
+    ) -> Result<oci_spec::runtime::Process, Error> {
+        let of_init: Defaults = self.entry.decode("process", &self.state.process)?;
         if process.capabilities().is_none() {
-            process.set_capabilities(of_init.capabilities.clone());
+            process.set_capabilities(of_init.capabilities);
         }
         if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
-            process.set_rlimits(of_init.rlimits.clone());
+            process.set_rlimits(of_init.rlimits);
         }
         if process.apparmor_profile().as_ref().is_none_or(String::is_empty) {
-            process.set_apparmor_profile(of_init.apparmor_profile.clone());
+            process.set_apparmor_profile(of_init.apparmor_profile);
         }
         if process.selinux_label().as_ref().is_none_or(String::is_empty) {
-            process.set_selinux_label(of_init.selinux_label.clone());
+            process.set_selinux_label(of_init.selinux_label);
         }
         if process.oom_score_adj().is_none() {
             process.set_oom_score_adj(of_init.oom_score_adj);
         }
         if process.scheduler().is_none() {
-            process.set_scheduler(of_init.scheduler.clone());
+            process.set_scheduler(of_init.scheduler);
         }
         if process.io_priority().is_none() {
             process.set_io_priority(of_init.io_priority);
         }
         if process.exec_cpu_affinity().is_none() {
-            process.set_exec_cpu_affinity(of_init.exec_cpu_affinity.clone());
+            process.set_exec_cpu_affinity(of_init.exec_cpu_affinity);
         }
         let user = process.user_mut();
         if user.umask().is_none() {
             user.set_umask(of_init.umask);
         }
-        process
+        Ok(process)
     }
 
     /// The child is born in the container's pid namespace and v2 cgroup, and joins the rest.

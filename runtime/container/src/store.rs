@@ -9,6 +9,7 @@
 
 mod lock;
 mod removal;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,12 +31,15 @@ use oci_spec::runtime::{
     PosixRlimit, Process, Scheduler,
 };
 use seccomp::Encoded;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::container::Container;
 use crate::error::{Context, Error};
 use crate::intel_rdt::Groups;
+
+pub(crate) use unread::Unread;
 
 const STATE: &str = "state.json";
 const SECCOMP: &str = "seccomp.bpf";
@@ -68,9 +72,9 @@ pub(crate) struct State {
     /// The cgroup was made by this container's `create`. Before that, what is there is another's.
     #[serde(default = "yes")]
     pub owns_cgroup: bool,
-    /// `linux.resources`, as `update` has changed it since.
+    /// `linux.resources` for `update`, which has changed it since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resources: Option<serde_json::Value>,
+    pub resources: Option<Unread>,
     /// `create` has come to its end: the process is in the container.
     pub ready: bool,
     /// `CLONE_NEW*` of the namespaces that `exec` joins.
@@ -79,8 +83,8 @@ pub(crate) struct State {
     pub owns_pids: bool,
     /// Processes of the container join a session keyring of its own.
     pub own_keyring: bool,
-    /// What an exec'ed process has unless told otherwise.
-    pub process: Defaults,
+    /// What an exec'ed process has unless told otherwise, [`Defaults`].
+    pub process: Unread,
     /// Of every process of the container, as the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_policy: Option<LinuxMemoryPolicy>,
@@ -387,6 +391,11 @@ impl Entry {
             return Err(failed(format!("it is of container {:?}", state.id)));
         }
         Ok(state)
+    }
+
+    /// A part of the state; `field` is its name there.
+    pub fn decode<T: DeserializeOwned>(&self, field: &str, part: &Unread) -> Result<T, Error> {
+        part.read().map_err(|error| self.damaged(STATE, &format_args!("{field}: {error}")))
     }
 
     fn damaged(&self, name: &str, reason: &dyn fmt::Display) -> Error {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::container::{Container, Status};
 use crate::error::Error;
 use crate::intel_rdt::{Change, change, mount_point};
+use crate::store::Unread;
 use crate::type_errors;
 
 /// Limits whose values the kernel or the cgroup files tie together: where one changes, the others
@@ -36,7 +37,9 @@ impl Container {
         if self.status()? == Status::Stopped {
             return Err(Error::NotRunning);
         }
-        let before = self.state.resources.clone().unwrap_or_else(|| json!({}));
+        let before = self.state.resources.as_ref();
+        let before = before.map(|text| self.entry.decode("resources", text)).transpose()?;
+        let before: Value = before.unwrap_or_else(|| json!({}));
         let mut changes = as_json(&self.state.id, changes)?;
         keep_devices(&mut changes, &before);
         let mut after = before.clone();
@@ -56,7 +59,7 @@ impl Container {
         if let Some(schemas) = schemas {
             self.state.intel_rdt = Some(schemas.groups);
         }
-        self.state.resources = Some(after);
+        self.state.resources = Some(Unread::new(&self.state.id, "resources", &after)?);
         self.entry.save(&self.state)
     }
 
@@ -78,12 +81,6 @@ pub fn read_resources(name: &Path, text: &[u8]) -> Result<LinuxResources, Error>
     let read = serde_json::from_slice::<Map<String, Value>>(text)
         .and_then(|_| serde_json::from_slice(text));
     read.or_else(|error| Ok(type_errors::all(name, text, error).value()?.0))
-}
-
-/// What a container's state keeps of its limits; none where there are none.
-pub(crate) fn saved(id: &str, resources: Option<&LinuxResources>) -> Result<Option<Value>, Error> {
-    let value = resources.map(|resources| as_json(id, resources)).transpose()?;
-    Ok(value.filter(|value| value.as_object().is_some_and(|object| !object.is_empty())))
 }
 
 fn as_json(id: &str, resources: &LinuxResources) -> Result<Value, Error> {
