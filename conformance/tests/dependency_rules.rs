@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
+
+mod metadata;
+
+use metadata::metadata;
 
 /// The workspace's crates and the only crates of the workspace that each may depend on.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -36,19 +39,6 @@ const ASYNC: &[&str] = &[
 
 /// Crates that are called -sys and hold only the kernel's constants and structures.
 const NO_LIBRARY: &[&str] = &["linux-raw-sys"];
-
-fn metadata() -> Value {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-        .arg("--filter-platform=x86_64-unknown-linux-gnu")
-        .arg("--manifest-path")
-        .arg(manifest)
-        .output()
-        .unwrap_or_else(|error| panic!("cargo: {error}"));
-    assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("cargo metadata: {error}"))
-}
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)

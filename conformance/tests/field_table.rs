@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
+mod metadata;
+
+use metadata::metadata;
 
 /// Types of other platforms: one row for the section.
 const OTHER_PLATFORMS: &[&str] = &["Solaris", "Windows", "VM", "ZOS"];
@@ -37,14 +39,7 @@ fn output(command: &mut Command) -> String {
 
 /// The folder with oci-spec's types of config.json.
 fn types() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    let metadata = output(
-        Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
-            .arg("--manifest-path")
-            .arg(manifest),
-    );
-    let metadata: Value = serde_json::from_str(&metadata).expect("metadata");
+    let metadata = metadata();
     let packages = metadata["packages"].as_array().expect("packages");
     let package = packages.iter().find(|p| p["name"] == "oci-spec").expect("oci-spec");
     let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
