@@ -51,6 +51,10 @@ pub const CASES: &[Case] = &[
     Case::new("errors/terminal-without-a-console", terminal_detached).not_on(CRUN),
     Case::new("errors/console-socket-without-a-terminal", console_unused)
         .not_on(&[(Peer::Crun, "crun ignores the socket")]),
+    Case::new("errors/damaged-state", damaged_state).not_on(&[
+        (Peer::Runc, "ghost only: the file is ours"),
+        (Peer::Crun, "ghost only: the file is ours"),
+    ]),
     Case::new("errors/usage", usage).not_on(CRUN),
     Case::new("errors/the-missing-container-is-told-first", missing_first).not_on(CRUN),
     Case::new("errors/the-id-is-told-before-the-terminal", id_first).not_on(CRUN),
@@ -400,6 +404,51 @@ fn id_first(env: &mut Env) -> Outcome {
         ensure!(output.stderr.contains("invalid container ID format"), "{output}");
     }
     env.nothing_left()
+}
+
+/// Each command that needs a part of the state says what is wrong with it, and the others work.
+fn damaged_state(env: &mut Env) -> Outcome {
+    let id = env.detach(env.bundle()?.args(&["sleep", "1000"]), "d", &[])?;
+    let file = env.root().join(&id).join("state.json");
+    let whole = fs::read(&file)?;
+    let wanted = format!("state of container {id}: {}: ", file.display());
+    let exec = ["exec", &id, "true"];
+    let nothing = env.dir.join("nothing.json");
+    fs::write(&nothing, "{}")?;
+    let nothing = nothing.to_string_lossy();
+    let update = ["update", "--resources", &nothing, &id];
+
+    let all = [&["state", &id][..], &["kill", &id, "0"], &["delete", &id], &exec, &update];
+    for content in [&b""[..], &whole[..100], b"[]"] {
+        fs::write(&file, content)?;
+        for call in all {
+            let output = env.runtime(call).exits(if call == exec { 255 } else { 1 })?;
+            ensure!(output.stderr.contains(&wanted), "{call:?}: {output}");
+        }
+        let list = env.runtime(&["list"]).ok()?;
+        ensure!(list.stderr.contains(&wanted), "list: {list}");
+    }
+    for (field, call, code) in [("process", &exec[..], 255), ("resources", &update, 1)] {
+        let mut state: Value = serde_json::from_slice(&whole)?;
+        state[field] = json!([7]);
+        fs::write(&file, state.to_string())?;
+        let output = env.runtime(call).exits(code)?;
+        ensure!(output.stderr.contains(&format!("{wanted}{field}: ")), "{field}: {output}");
+        for call in all.iter().filter(|other| **other != call && other[0] != "delete") {
+            env.runtime(call).ok()?;
+        }
+    }
+    fs::write(&file, whole)?;
+
+    let other = env.id("o");
+    let dir = env.root().join(&other);
+    fs::create_dir(&dir)?;
+    fs::write(dir.join("state.json"), "{")?;
+    let output = env.runtime(&["delete", "--force", &other]).ok()?;
+    let wanted = format!("state of container {other}: {}/state.json: ", dir.display());
+    ensure!(output.stderr.contains(&wanted), "delete --force: {output}");
+    ensure!(!dir.exists(), "the damaged state is still there");
+    Ok(())
 }
 
 fn usage(env: &mut Env) -> Outcome {

@@ -43,6 +43,10 @@ pub const CASES: &[Case] = &[
         (Peer::Runc, "runc 1.1 leaves half of an update that fails"),
         (Peer::Crun, "crun leaves half of an update that fails"),
     ]),
+    Case::new("update/state-that-cannot-be-written", unwritten).needs(LIMITS).not_on(&[
+        (Peer::Runc, "ghost only: the file is ours"),
+        (Peer::Crun, "ghost only: the file is ours"),
+    ]),
     Case::new("update/bad-values", bad_values).not_on(CRUN),
     Case::new("update/of-a-created-and-a-paused-container", other_statuses).needs(LIMITS),
     Case::new("update/of-a-stopped-container", stopped).not_on(CRUN),
@@ -361,6 +365,23 @@ fn put_back(env: &mut Env) -> Outcome {
         let now = fs::read(env.root().join(&id).join("state.json"))?;
         ensure!(now == state, "the state has changed");
     }
+    Ok(())
+}
+
+/// No limit changes that later commands would not know of.
+fn unwritten(env: &mut Env) -> Outcome {
+    let id = running(env, "u", &[("pids", json!({"limit": 20}))])?;
+    let state = env.root().join(&id).join("state.json");
+    let part = state.with_extension("json.part");
+    fs::create_dir(&part)?;
+    let call = ["update", "--pids-limit", "30", &id];
+    let output = env.runtime(&call).exits(1)?;
+    ensure!(output.stderr.contains(&format!("write {}: ", state.display())), "{output}");
+    ensure_eq!(read(env, &id, PIDS, "pids.max")?, "20", "the limit");
+    fs::remove_dir(&part)?;
+    env.runtime(&call).ok()?;
+    ensure_eq!(read(env, &id, PIDS, "pids.max")?, "30", "the limit");
+    ensure!(!part.exists(), "the draft is still there");
     Ok(())
 }
 

@@ -420,6 +420,11 @@ impl Entry {
         self.rename_part(STATE)
     }
 
+    /// Removes the last draft.
+    pub fn discard(&self) -> Result<(), Error> {
+        self.unlink(&part(STATE))
+    }
+
     pub fn save_seccomp(&self, filter: &Encoded) -> Result<(), Error> {
         self.write_part(SECCOMP, filter.bytes())?;
         self.rename_part(SECCOMP)

@@ -37,30 +37,36 @@ impl Container {
         if self.status()? == Status::Stopped {
             return Err(Error::NotRunning);
         }
-        let before = self.state.resources.as_ref();
-        let before = before.map(|text| self.entry.decode("resources", text)).transpose()?;
-        let before: Value = before.unwrap_or_else(|| json!({}));
+        let (before, limits_before) = match &self.state.resources {
+            Some(text) => {
+                (self.entry.decode("resources", text)?, self.entry.decode("resources", text)?)
+            }
+            None => (json!({}), self.resources(&json!({}))?),
+        };
         let mut changes = as_json(&self.state.id, changes)?;
         keep_devices(&mut changes, &before);
         let mut after = before.clone();
         overlay(&mut after, &changes);
         let request = self.resources(&request(&changes, &after))?;
-        let before = self.resources(&before)?;
         let groups = self.state.intel_rdt.as_ref();
         let mut schemas =
             rdt.map(|rdt| change(rdt, &self.state.id, groups, mount_point)).transpose()?;
+        self.state.resources = Some(Unread::new(&self.state.id, "resources", &after)?);
         if let Some(schemas) = &mut schemas {
             schemas.make(|| self.pids())?;
+            self.state.intel_rdt = Some(schemas.groups.clone());
         }
-        if let Err(error) = self.state.cgroup.apply(&request, &before) {
+        // Written before anything changes: there may be no room for it.
+        let applied = self
+            .entry
+            .draft(&self.state)
+            .and_then(|()| Ok(self.state.cgroup.apply(&request, &limits_before)?));
+        if let Err(error) = applied {
             schemas.iter().for_each(Change::undo);
-            return Err(error.into());
+            self.entry.discard().unwrap_or_else(|left| log::warn!("{left}"));
+            return Err(error);
         }
-        if let Some(schemas) = schemas {
-            self.state.intel_rdt = Some(schemas.groups);
-        }
-        self.state.resources = Some(Unread::new(&self.state.id, "resources", &after)?);
-        self.entry.save(&self.state)
+        self.entry.publish()
     }
 
     fn resources(&self, value: &Value) -> Result<LinuxResources, Error> {

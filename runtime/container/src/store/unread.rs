@@ -6,7 +6,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::error::Error;
 
-/// Its text: to decode it for each container of a list takes as long as all the rest of the state.
+/// Its text: to decode these parts for each container of a list takes as long as all the rest of its
+/// state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Unread(Box<RawValue>);

@@ -36,8 +36,11 @@ fn run(context: &Context, arguments: &ArgMatches) -> Result<u8, Error> {
 fn delete_by_force(store: &container::Store, id: &str) -> Result<(), Error> {
     loop {
         match store.load(id).and_then(|container| container.delete(true)) {
-            Err(container::Error::NotFound | container::Error::State { .. }) => {
+            Err(error @ (container::Error::NotFound | container::Error::State { .. })) => {
                 if store.remove_unreadable(id)? {
+                    if matches!(error, container::Error::State { .. }) {
+                        log::warn!("{error}: its processes and its cgroup are not known and stay");
+                    }
                     return Ok(());
                 }
             }
