@@ -56,7 +56,7 @@ fn the_list_of_attacks_names_tests_that_exist() {
     named.extend(quoted(head).filter(is_test));
     let missing: Vec<_> = named.iter().filter(|name| !there.contains(**name)).collect();
     assert!(missing.is_empty(), "there are no such tests: {missing:?}");
-    for file in ["bombs.rs", "hostile.rs", "users.rs"] {
+    for file in ["attributes.rs", "bombs.rs", "broken.rs", "hostile.rs", "names.rs", "users.rs"] {
         for test in tests_of(&crate_root.join("tests/imagectl").join(file)) {
             assert!(named.contains(test.as_str()), "{file}: the list does not name {test}");
         }

@@ -5,8 +5,10 @@
 
 mod archive;
 mod attacks;
+mod attributes;
 mod auth;
 mod bombs;
+mod broken;
 mod bundle;
 mod doors;
 mod engines;
@@ -20,6 +22,7 @@ mod login;
 mod manifests;
 mod memory;
 mod mounted;
+mod names;
 mod pages;
 mod peers;
 mod people;
