@@ -4,10 +4,12 @@ use std::fs;
 
 use serde_json::json;
 
+use super::hooks;
 use super::mounts::script;
-use crate::case::{Case, Outcome};
-use crate::ensure_eq;
+use crate::case::{Case, Need, Outcome, Peer};
 use crate::env::Env;
+use crate::trace::trace;
+use crate::{ensure, ensure_eq};
 
 /// The cases of this area.
 pub const CASES: &[Case] = &[
@@ -16,7 +18,36 @@ pub const CASES: &[Case] = &[
     Case::new("devices/device-that-exists", device_exists),
     Case::new("devices/devpts-is-a-new-instance", devpts),
     Case::new("devices/dev-from-the-host-is-left-alone", dev_bind),
+    Case::new("devices/rules-come-before-all-that-they-judge", rules_first)
+        .needs(&[Need::V2, Need::Command("strace")])
+        .not_on(&[(Peer::Runc, "ghost only: our order"), (Peer::Crun, "ghost only: our order")]),
 ];
+
+/// The rules take their time here: nothing overtakes them.
+fn rules_first(env: &mut Env) -> Outcome {
+    let slow: &[&str] = &["-e", "trace=bpf,execve,openat", "-e", "inject=bpf:delay_enter=50000"];
+    // No HOME: the image's passwd file is opened, which may be a device.
+    let mut bundle = env.bundle_with(&["/bin/true"])?;
+    let passwd = trace(env, env.run(&bundle)?, slow)?;
+    let hook = hooks::script(env, "late", "true")?;
+    bundle.set("/hooks", json!({"createContainer": [{"path": &hook}]}))?;
+    let hooked = trace(env, env.run(&bundle)?, slow)?;
+    for (text, what) in [(passwd, "/etc/passwd\""), (hooked, "hook-late\"")] {
+        let first = text.lines().position(|line| line.contains(what));
+        let last = text.lines().collect::<Vec<_>>().iter().rposition(|line| line.contains("bpf"));
+        ensure!(first.is_some() && last.is_some(), "no {what} or no rules: {text}");
+        ensure!(first > last, "{what} comes before the rules: {text}");
+    }
+
+    let disk = env.dir.join("disk").to_string_lossy().into_owned();
+    env.command(&["mknod", &disk, "b", "7", "0"]).ok()?;
+    let mut bundle = env.bundle_with(&["/bin/true"])?;
+    bundle.mount(json!({"destination": "/disk", "type": "ext4", "source": disk}))?;
+    let output = env.run(&bundle)?.under(&[&["strace", "-f", "-o", "/dev/null"], slow].concat());
+    let output = output.exits(1)?;
+    ensure!(output.stderr.contains("operation not permitted"), "a disk: {output}");
+    env.nothing_left()
+}
 
 fn default_devices(env: &mut Env) -> Outcome {
     let report = env.probe(&mut env.bundle()?)?;

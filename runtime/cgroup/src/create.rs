@@ -19,8 +19,8 @@ use crate::{Cgroup, Error, Mode, Result, devices};
 #[must_use]
 pub struct DeviceRules {
     rules: Vec<devices::Rule>,
-    /// Nobody has any installed there.
-    fresh: bool,
+    /// All directories are new: nobody has any installed there.
+    pub fresh: bool,
 }
 
 impl Cgroup {
@@ -74,8 +74,8 @@ impl Cgroup {
     }
 
     /// Installs the device rules of a cgroup that was just made. The kernel takes a while to check a v2
-    /// program, which a first process in there can spend on what needs no device: nodes may be made by
-    /// all rules.
+    /// program, which a first process in a new one can spend on what needs no device: nodes may be made
+    /// by all rules.
     ///
     /// # Errors
     ///

@@ -201,7 +201,7 @@ impl<'a> Creation<'a> {
         // Else it is compiled while init works: it may turn out to be wrong.
         let early = plan.reaches_out().then(|| place::filter(options.bundle)).transpose()?;
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let born_in = self.make_cgroup(resources)?;
+        let born_in = self.make_cgroup(resources, plan.needs_device_rules())?;
         self.entry.save(&self.state)?;
         if let (Some(groups), Some(of_state)) = (&plan.intel_rdt, &mut self.state.intel_rdt) {
             let created = groups.create(of_state);
@@ -258,17 +258,23 @@ impl<'a> Creation<'a> {
         Ok(channel)
     }
 
-    /// Makes the cgroup, but for a systemd scope and device rules; the v2 directory that init is to be
-    /// born in.
+    /// Makes the cgroup, but for a systemd scope; the v2 directory that init is to be born in. Device
+    /// rules that nothing needs before init is ready are left for [`Self::place`].
     pub fn make_cgroup(
         &mut self,
         resources: Option<&LinuxResources>,
+        restricted: bool,
     ) -> Result<Option<OwnedFd>, Error> {
         if self.scope.is_some() {
             return Ok(None);
         }
-        self.device_rules = Some(self.state.cgroup.create(resources)?);
+        let rules = self.state.cgroup.create(resources)?;
         self.state.owns_cgroup = true;
+        if restricted || !rules.fresh {
+            self.state.cgroup.restrict(&rules)?;
+        } else {
+            self.device_rules = Some(rules);
+        }
         Ok(self.state.cgroup.unified_dir()?)
     }
 

@@ -348,6 +348,8 @@ impl Container {
             init::scheduling::prioritise(&plan.scheduling)?;
         }
         identity::apply(plan)?;
-        program::find(plan)
+        let mut program = program::find(plan)?;
+        program.find_home(plan);
+        Ok(program)
     }
 }

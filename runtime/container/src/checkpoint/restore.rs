@@ -85,7 +85,7 @@ impl Restoration<'_> {
             self.creation.entry.save_seccomp(filter)?;
         }
         let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
-        let cgroup = self.creation.make_cgroup(resources)?;
+        let cgroup = self.creation.make_cgroup(resources, true)?;
         self.creation.entry.save(&self.creation.state)?;
         if let (Some(groups), Some(of_state)) =
             (&self.plan.intel_rdt, &mut self.creation.state.intel_rdt)

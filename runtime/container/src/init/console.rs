@@ -2,7 +2,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use nix::sys::statfs::fstatfs;
 use nix::unistd::Uid;
 use sys::mount::{clone_tree, move_mount};
@@ -24,12 +25,14 @@ pub(crate) fn allocate(
     console: Option<OwnedFd>,
 ) -> Result<OwnedFd> {
     let console = console.ok_or_else(|| failure("process.terminal: no console socket is given"))?;
-    let master =
-        root.open("dev/pts/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY).step(|| "open /dev/pts/ptmx")?;
-    let kind = fstatfs(&master).step(|| "statfs /dev/pts/ptmx")?.filesystem_type().0;
-    if kind != DEVPTS {
+    let step = || "open /dev/pts/ptmx";
+    // Else the image would choose what is opened.
+    let pts = root.open("dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY).step(step)?;
+    if fstatfs(&pts).step(|| "statfs /dev/pts")?.filesystem_type().0 != DEVPTS {
         return Err(failure("/dev/pts/ptmx is not a devpts's"));
     }
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let master = openat(&pts, "ptmx", flags, Mode::empty()).step(step)?;
     tty::unlock(master.as_fd()).step(|| "unlock the terminal")?;
     let slave = tty::open_peer(master.as_fd()).step(|| "open the terminal")?;
     if let Some(size) = size {

@@ -183,17 +183,19 @@ fn prepare(
         scheduling::prioritise(&plan.process.scheduling)?;
     }
     identity::apply(&plan.process)?;
-    let program = program::find(&plan.process)?;
+    let mut program = program::find(&plan.process)?;
     if plan.open_to_owner {
         sys::process::set_dumpable(true).step(|| "prctl PR_SET_DUMPABLE")?;
     }
     channel.send(&Message::Ready).step(|| "report to the runtime")?;
-    if plan.process.filtered {
-        let filter = Filter { program: receive_filter(channel)?, rootless: plan.open_to_owner };
-        return Ok((program, Some(filter)));
-    }
-    receive_proceed(channel)?;
-    Ok((program, None))
+    let filter = if plan.process.filtered {
+        Some(Filter { program: receive_filter(channel)?, rootless: plan.open_to_owner })
+    } else {
+        receive_proceed(channel)?;
+        None
+    };
+    program.find_home(&plan.process);
+    Ok((program, filter))
 }
 
 /// Lets the parent, which has the privileges, make a mount translate ids.

@@ -37,7 +37,7 @@ pub(crate) fn find(plan: &ProcessPlan) -> Result<Program> {
     } else {
         search(plan, &name)?
     };
-    Ok(Program { path, home: plan.needs_home.then(|| home(plan.uid)) })
+    Ok(Program { path, home: None })
 }
 
 fn search(plan: &ProcessPlan, name: &str) -> Result<CString> {
@@ -100,6 +100,12 @@ fn read_passwd() -> Option<Vec<u8>> {
 }
 
 impl Program {
+    /// Looks the home directory up where the environment has none. The image chooses what is opened, so
+    /// the device rules must be in force: a watchdog starts when it is opened.
+    pub fn find_home(&mut self, plan: &ProcessPlan) {
+        self.home = plan.needs_home.then(|| home(plan.uid));
+    }
+
     /// Becomes the program. What comes back is why it could not.
     pub fn exec(
         &self,

@@ -90,6 +90,14 @@ impl InitPlan {
             && (named || !self.sysctls.is_empty() || self.namespaces.new & flag::MOUNT == 0);
         in_others || !self.create_container.is_empty() || !self.net_devices.is_empty()
     }
+
+    /// Before init is ready, it does what the device rules may be asked about: a hook runs in the
+    /// container's mount namespace, or a disk is mounted.
+    pub fn needs_device_rules(&self) -> bool {
+        let disk =
+            |mount: &MountPlan| matches!(&mount.source, Source::New(new) if new.may_have_device());
+        !self.create_container.is_empty() || self.rootfs.mounts.iter().any(disk)
+    }
 }
 
 /// What the plan is made from, beside the bundle.

@@ -100,6 +100,12 @@ impl Filesystem {
             || KINDS.iter().any(|prefix| kind.starts_with(prefix))
     }
 
+    /// The kernel may ask the device rules about it: its source can be a disk.
+    pub fn may_have_device(&self) -> bool {
+        const WITHOUT: [&[u8]; 5] = [b"proc", b"tmpfs", b"sysfs", b"devpts", b"mqueue"];
+        !WITHOUT.contains(&self.fstype.to_bytes())
+    }
+
     /// The options that a bind of a file system that is there already can't have; none where there are
     /// none.
     pub fn words_of_its_own(&self) -> Option<String> {
