@@ -1,11 +1,15 @@
 //! Terminals: through a console socket, and in the foreground on the caller's own.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::call::wait_until;
 use crate::case::{Case, Failure, Outcome, Peer};
 use crate::console::{ConsoleSocket, Terminal};
 use crate::env::Env;
+use crate::trace::STRACE;
 use crate::{ensure, ensure_eq};
 
 /// The cases of this area.
@@ -27,7 +31,36 @@ pub const CASES: &[Case] = &[
     Case::new("terminal/foreground-settings-come-back", settings),
     Case::new("terminal/foreground-exec", foreground_exec),
     Case::new("terminal/console-socket-missing", socket_missing),
+    Case::new("terminal/ptmx-of-no-devpts", no_devpts).needs(STRACE).not_on(&[
+        (Peer::Runc, "ghost only: our way to open it"),
+        (Peer::Crun, "ghost only: our way to open it"),
+    ]),
 ];
+
+/// What an image or a container has put in its place is refused, and a whole directory of it not opened.
+fn no_devpts(env: &mut Env) -> Outcome {
+    let pts = env.dir.join("pts").to_string_lossy().into_owned();
+    fs::create_dir(&pts)?;
+    let ptmx = format!("{pts}/ptmx");
+    fs::write(&ptmx, "")?;
+    let file = env.dir.join("trace").to_string_lossy().into_owned();
+    for (source, target, opened) in [(&pts, "/dev/pts", false), (&ptmx, "/dev/pts/ptmx", true)] {
+        let mut bundle = env.bundle_with(&["true"])?;
+        bundle.set("/process/terminal", json!(true))?.bind(Path::new(source), target, &[])?;
+        let (_socket, path) = socket(env, &format!("console-{opened}.sock"))?;
+        bundle.save()?;
+        let dir = bundle.dir.to_string_lossy();
+        let id = env.id("t");
+        let call = env.runtime(&["create", "-b", &dir, "--console-socket", &path, &id]);
+        let strace = ["strace", "-f", "-o", &file, "-e", "trace=openat,openat2"];
+        let output = call.under(&strace).exits(1)?;
+        ensure!(output.stderr.contains("/dev/pts/ptmx is not a devpts's"), "{target}: {output}");
+        let text = fs::read_to_string(&file)?;
+        let opens = |line: &str| line.contains("ptmx\"") && line.contains("O_NOCTTY");
+        ensure_eq!(text.lines().any(opens), opened, "ptmx is opened, {target}: {text}");
+    }
+    env.nothing_left()
+}
 
 fn socket(env: &Env, name: &str) -> Result<(ConsoleSocket, String), Failure> {
     let socket = ConsoleSocket::bind(&env.dir.join(name))?;

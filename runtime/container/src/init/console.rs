@@ -17,6 +17,13 @@ use crate::socket::send_fd;
 /// DEVPTS_SUPER_MAGIC of <linux/magic.h>.
 const DEVPTS: i64 = 0x1cd1;
 
+fn is_devpts(fd: &OwnedFd) -> Result<()> {
+    match fstatfs(fd).step(|| "statfs /dev/pts/ptmx")?.filesystem_type().0 {
+        DEVPTS => Ok(()),
+        _ => Err(failure("/dev/pts/ptmx is not a devpts's")),
+    }
+}
+
 /// Makes a terminal in the devpts below `root`, sends its master away and answers with its slave.
 pub(crate) fn allocate(
     root: Root<'_>,
@@ -28,11 +35,11 @@ pub(crate) fn allocate(
     let step = || "open /dev/pts/ptmx";
     // Else the image would choose what is opened.
     let pts = root.open("dev/pts", OFlag::O_PATH | OFlag::O_DIRECTORY).step(step)?;
-    if fstatfs(&pts).step(|| "statfs /dev/pts")?.filesystem_type().0 != DEVPTS {
-        return Err(failure("/dev/pts/ptmx is not a devpts's"));
-    }
+    is_devpts(&pts)?;
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let master = openat(&pts, "ptmx", flags, Mode::empty()).step(step)?;
+    // Something else may be mounted over it.
+    is_devpts(&master)?;
     tty::unlock(master.as_fd()).step(|| "unlock the terminal")?;
     let slave = tty::open_peer(master.as_fd()).step(|| "open the terminal")?;
     if let Some(size) = size {
